@@ -42,10 +42,10 @@ PLAIN = ToolFormat(
 
 def call_texts(calls: Iterable[ToolCall]) -> list[str]:
     """Each call as a model writes it, but for its tags, which the template writes."""
-    return [f"{NAME_BEFORE}{inside(call.name)}{ARGUMENTS_BEFORE}{call.arguments or '{}'}}}" for call in calls]
+    return [f"{NAME_BEFORE}{json_inside(call.name)}{ARGUMENTS_BEFORE}{call.arguments or '{}'}}}" for call in calls]
 
 
-def inside(name: str) -> str:
+def json_inside(name: str) -> str:
     """A name as it stands inside of a JSON string."""
     return json.dumps(name, ensure_ascii=False)[1:-1]
 

@@ -82,6 +82,33 @@ def test_a_name_of_a_type_is_defined_once(root: Path) -> None:
     assert {name: sorted(files) for name, files in found.items() if len(files) > 1} == {}
 
 
+def imported_functions(root: Path) -> dict[str, set[str]]:
+    """Each public function of a module that another one imports by name: the modules that define one so named."""
+    trees: dict[str, ast.Module] = {}
+    for package in ("service", "pandagpt_core"):
+        for file in sorted((root / package).rglob("*.py")):
+            if file.stem != "__init__":  # a package passes on a name that its users may qualify
+                module = ".".join(file.relative_to(root).with_suffix("").parts)
+                trees[module] = ast.parse(file.read_text(encoding="utf-8"))
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    defined = {(module, node.name) for module, tree in trees.items() for node in tree.body if isinstance(node, kinds)}
+    found: dict[str, set[str]] = defaultdict(set)
+    for tree in trees.values():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom):
+                for name in node.names:
+                    if (str(node.module), name.name) in defined:
+                        found[name.name].add(str(node.module))
+    return found
+
+
+def test_a_function_imported_by_its_name_is_the_only_one(root: Path) -> None:
+    """Of the service and the library: a call reads the same in all modules."""
+    found = imported_functions(root)
+    assert len(found) > 500
+    assert {name: sorted(modules) for name, modules in found.items() if len(modules) > 1} == {}
+
+
 def words(source: str) -> Iterator[str]:
     """The comments, those of successive lines as one text, and the docstrings."""
     block, end = "", 0

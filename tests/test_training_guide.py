@@ -30,7 +30,7 @@ from pandagpt_core.training.evaluation import read_manifest
 from pandagpt_core.training.tune.data.samples import read_samples
 from pandagpt_core.training.tune.outputs import write_model
 from pandagpt_core.training.tune.record import read_log
-from pandagpt_core.training.tune.settings import parse_settings, read_settings, table
+from pandagpt_core.training.tune.settings import parse_tune_settings, read_tune_settings, table
 from pandagpt_core.types import Modality
 from service import cli
 from tests.conftest import ROOT
@@ -70,12 +70,12 @@ def test_the_table_of_keys_is_the_codes() -> None:
 
 
 def test_the_settings_are_read() -> None:
-    settings = parse_settings(tomllib.loads(blocks("toml")[0]))
+    settings = parse_tune_settings(tomllib.loads(blocks("toml")[0]))
     assert (settings.train.batch, settings.lora.r, settings.train.lr) == (256, 32, 5e-4)
 
 
 def test_the_settings_and_pairs_of_an_alignment_are_read(tmp_path: Path) -> None:
-    said = align_settings.parse_settings(tomllib.loads(blocks("toml")[2]))
+    said = align_settings.parse_align_settings(tomllib.loads(blocks("toml")[2]))
     assert (said.modality, said.train.start) == ("imu", "fresh")
     (tmp_path / "pairs.json").write_text(blocks("json")[2])
     assert len(read_pairs([tmp_path / "pairs.json"], Modality.IMU)) == 2
@@ -83,7 +83,7 @@ def test_the_settings_and_pairs_of_an_alignment_are_read(tmp_path: Path) -> None
 
 def test_the_settings_of_several_soft_tokens_are_read() -> None:
     said = tomllib.loads(blocks("toml")[3])
-    settings = parse_settings(said)
+    settings = parse_tune_settings(said)
     assert settings.soft_tokens == said["soft_tokens"] == 4
     assert settings.resampler == type(settings.resampler)(), "the page shows the defaults"
 
@@ -133,7 +133,7 @@ def test_a_trial_run_by_the_guide_goes_on_and_is_evaluated(folder: Path, capsys:
 
 
 def test_the_trial_of_the_samples_is_one_that_can_run(root: Path) -> None:
-    settings = read_settings(root / "samples/train.toml")
+    settings = read_tune_settings(root / "samples/train.toml")
     samples = read_samples([Path(file) for file in settings.data.files])
     assert len(samples) == 14
     assert all((Path(settings.data.media) / medium.file).is_file() for sample in samples for medium in sample.media)
@@ -147,7 +147,7 @@ def test_the_trial_of_the_samples_is_one_that_can_run(root: Path) -> None:
 
 def test_the_trial_s_model_has_every_file_that_is_served(root: Path, tmp_path: Path) -> None:
     """Else the trial's next two commands, which evaluate and serve it, fail."""
-    settings = read_settings(root / "samples/train.toml")
+    settings = read_tune_settings(root / "samples/train.toml")
     base = Path(settings.model)
     folder = as_system(read_model_folder(base), PandaGPTFolder)
     trained = {name: tensor for name, tensor in read_tensors(base / ADAPTER) if name != "projection.recall"}

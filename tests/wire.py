@@ -13,7 +13,7 @@ from service.broker.gateway.client import Broker
 from service.broker.keys import Keys, new_request_id
 from service.broker.media_cache import media_name
 from service.broker.protocol import Done, Embed, Event, Failed, Generate, MediaRef, Token, TurnPart
-from service.worker.jobs import conversation
+from service.worker.jobs import conversation_of
 from tests.fakes import FAKE_INFO, expected_text, fake_embedding
 
 TENANT = "tenant-a"
@@ -60,7 +60,7 @@ def answer(request: Generate, arrays: Sequence[np.ndarray] = (), choice: int = 0
     """The fake model's answer to the request."""
     pairs = zip(request.media, arrays, strict=True)
     embeddings = [fake_embedding(part.modality, array) for part, array in pairs]
-    said: Conversation = conversation(request)
+    said: Conversation = conversation_of(request)
     return expected_text(said, request.params, embeddings, choice)
 
 

@@ -20,7 +20,7 @@ def load(settings: dict[str, Any]) -> tuple[Generate, dict[str, Any]]:
     """settings: model (a folder of the service), threads (0: the worker's choice)."""
     state = Path(os.environ[STATE])
     chosen = WorkerSettings(model=Path(settings["model"]), device="cpu", threads=settings["threads"], cache=state)
-    model = worker.load(chosen)
+    model = worker.load_runtime(chosen)
     import torch  # not before the worker has set how its threads wait
 
     return lambda prompts, new: generate(model, prompts, new), {**choice(state), "threads": torch.get_num_threads()}

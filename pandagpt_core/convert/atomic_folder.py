@@ -45,7 +45,7 @@ def refuse_existing(out: Path) -> None:
         raise CheckpointError(f"{out.name} exists; a model folder is never overwritten")
 
 
-def check_context(max_model_len: int | None, config: LlamaConfig) -> None:
+def check_max_model_len(max_model_len: int | None, config: LlamaConfig) -> None:
     """Raises CheckpointError for a context that is longer than the language model's."""
     if (max_model_len or 1) > config.max_positions:
         raise CheckpointError(f"max_model_len is {max_model_len}, the model has {config.max_positions} positions")

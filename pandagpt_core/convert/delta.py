@@ -17,7 +17,7 @@ import torch
 from pandagpt_core.checkpoints import Shape, account
 from pandagpt_core.checkpoints.soundness import is_delta
 from pandagpt_core.convert.atomic_folder import ProgressOf, refuse_existing, silent
-from pandagpt_core.convert.llm import FOLDER, copy_texts, shard_files, write_index
+from pandagpt_core.convert.llm import FOLDER, copy_texts, published_shards, write_index
 from pandagpt_core.convert.meta_llama import PARAMS, TOKENIZER, WEIGHTS, WEIGHTS_SUMMED, find_weights
 from pandagpt_core.convert.parts import FetchTensor, Part, opened, plan_part, write_part
 from pandagpt_core.errors import CheckpointError
@@ -43,12 +43,12 @@ def apply_delta(base: Path, delta: Path, out: Path, progress: ProgressOf = silen
 
 
 def _fill_hugging_face(base: Path, delta: Path, made: Path, progress: ProgressOf) -> None:
-    shards = shard_files(delta)
+    shards = published_shards(delta)
     names = [f"{FOLDER}/{shard.with_suffix('.safetensors').name}" for shard in shards]
     if len(shards) == 1:
         names = [f"{FOLDER}/model.safetensors"]
     parts = [plan_part(name, shard, _kept) for name, shard in zip(names, shards, strict=True)]
-    _write(shard_files(base), parts, made, progress)
+    _write(published_shards(base), parts, made, progress)
     write_index(made, parts, sum(part.size(None) for part in parts))
     copy_texts(delta, made)
 

@@ -11,9 +11,9 @@ import torch
 from tokenizers import Tokenizer
 
 from pandagpt_core.checkpoints import ENCODER, account, module_shapes
-from pandagpt_core.convert.llm import shard_files
+from pandagpt_core.convert.llm import published_shards
 from pandagpt_core.convert.parts import Part, plan_part
-from pandagpt_core.encoders.embedding_gemma2 import CONFIG_OF, PARTS, EmbeddingGemma2Sizes, TokensAround, build
+from pandagpt_core.encoders.embedding_gemma2 import CONFIG_OF, PARTS, EmbeddingGemma2Sizes, TokensAround, unloaded_model
 from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.tokenizers.special_tokens import read_json
 from pandagpt_core.media.pictures import patch_layout
@@ -88,13 +88,13 @@ def read_sizes(folder: EmbeddingGemma2Folder) -> EmbeddingGemma2Sizes:
 
 def plan_embedding_gemma2(folder: EmbeddingGemma2Folder, sizes: EmbeddingGemma2Sizes) -> list[Part]:
     """encoder.safetensors under the published names, after a strict account. Towers for other media are left out."""
-    files = shard_files(folder.path)
+    files = published_shards(folder.path)
     if len(files) != 1:
         raise CheckpointError(
             f"{folder.path.name} has its weights in {len(files)} files; EmbeddingGemma 2's are in one"
         )
     with torch.device("meta"):
-        expected = module_shapes(build(sizes.model, set(sizes.prompts)))
+        expected = module_shapes(unloaded_model(sizes.model, set(sizes.prompts)))
     part = plan_part(ENCODER, files[0], _names(sizes))
     account(f"{folder.path.name}/{files[0].name}", expected, part.shapes())
     return [part]

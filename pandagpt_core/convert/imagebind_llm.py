@@ -34,7 +34,7 @@ from pandagpt_core.checkpoints.imagebind_llm import (
     gate_name,
     tuned_shapes,
 )
-from pandagpt_core.convert.atomic_folder import ProgressOf, check_context, refuse_existing, silent, write_folder
+from pandagpt_core.convert.atomic_folder import ProgressOf, check_max_model_len, refuse_existing, silent, write_folder
 from pandagpt_core.convert.cache.faiss_index import CacheSource, open_cache, write_cache
 from pandagpt_core.convert.fresh_bind import RANK, fresh_fetch, fresh_shapes, fresh_specs
 from pandagpt_core.convert.llm import FOLDER, expected_shapes
@@ -116,7 +116,7 @@ def plan_imagebind_llm(originals: ImageBindLLMOriginals, options: ImageBindLLMOp
     """Read headers only. Raises KeyMismatch, which lists every key that is missing, left over or misshapen."""
     llama = find_llama(originals.llama)
     sizes = options.sizes or sizes_of(originals.imagebind)
-    check_context(options.max_model_len, llama.config)
+    check_max_model_len(options.max_model_len, llama.config)
     adapter, (bind, lora) = None, fresh_specs(llama.config, sizes.out)
     if originals.adapter is not None:
         adapter, bind, lora = plan_adapter(originals.adapter, llama.config)

@@ -8,7 +8,7 @@ from types import MappingProxyType
 from typing import Any
 
 from pandagpt_core.checkpoints import ENCODER, TOWERS, Shape, account, further_towers, module_shapes
-from pandagpt_core.convert.llm import shard_files
+from pandagpt_core.convert.llm import published_shards
 from pandagpt_core.convert.merged_lora import LoraSize, is_lora, merged, plain_name
 from pandagpt_core.convert.parts import Part, plan_part
 from pandagpt_core.encoders.languagebind import FURTHER, LanguageBind, LanguageBindSizes, TransformerSize
@@ -102,7 +102,7 @@ def plan_languagebind(folders: LanguageBindFolders, sizes: LanguageBindSizes) ->
 def _part(
     folder: Path, target: str, towers: Mapping[str, str], expected: Mapping[str, Shape], size: TransformerSize
 ) -> Part:
-    files = shard_files(folder)
+    files = published_shards(folder)
     if len(files) != 1:
         raise CheckpointError(f"{folder.name} has its weights in {len(files)} files; LanguageBind's are in one")
     lora = _lora(folder, size)

@@ -41,7 +41,7 @@ def expected_shapes(config: LlamaConfig) -> dict[str, Shape]:
 
 def plan_llm(folder: Path, config: LlamaConfig) -> list[Part]:
     """One part a shard, after a strict account of all shards together; position buffers of old files are dropped."""
-    shards = shard_files(folder)
+    shards = published_shards(folder)
     parts = [
         plan_part(f"{FOLDER}/{_shard_name(index, len(shards))}", shard, _kept)
         for index, shard in enumerate(shards, start=1)
@@ -56,7 +56,7 @@ def plan_llm(folder: Path, config: LlamaConfig) -> list[Part]:
     return parts
 
 
-def shard_files(folder: Path) -> list[Path]:
+def published_shards(folder: Path) -> list[Path]:
     """The files of weights in a Hugging Face folder, by its index where it has one; safetensors before pickles."""
     for name in _INDEXES:
         if (folder / name).is_file():

@@ -29,7 +29,7 @@ from pandagpt_core.checkpoints import (
     module_shapes,
     renamed,
 )
-from pandagpt_core.convert.atomic_folder import ProgressOf, check_context, refuse_existing, silent
+from pandagpt_core.convert.atomic_folder import ProgressOf, check_max_model_len, refuse_existing, silent
 from pandagpt_core.convert.llm import FOLDER, expected_shapes, plan_llm
 from pandagpt_core.convert.parts import Part, opened, plan_part
 from pandagpt_core.convert.projection_folders import ProjectedPlan, lora_rank, write_projected
@@ -83,7 +83,7 @@ class MiniGPTv2Options:
 def plan_minigpt_v2(originals: MiniGPTv2Originals, options: MiniGPTv2Options) -> ProjectedPlan:
     """Read headers only. Raises KeyMismatch, which lists every key that is missing, left over or misshapen."""
     config = read_config(originals.llm)
-    check_context(options.max_model_len, config)
+    check_max_model_len(options.max_model_len, config)
     projection = ProjectionSpec(in_dim=options.sizes.row_width, out_dim=config.width)
     whole = originals.checkpoint is not None and is_whole(originals.checkpoint)
     adapter, lora = None, None

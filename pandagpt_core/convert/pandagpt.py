@@ -26,7 +26,7 @@ from pandagpt_core.checkpoints import (
     renamed,
 )
 from pandagpt_core.convert import embedding_gemma2, languagebind
-from pandagpt_core.convert.atomic_folder import ProgressOf, check_context, refuse_existing, silent
+from pandagpt_core.convert.atomic_folder import ProgressOf, check_max_model_len, refuse_existing, silent
 from pandagpt_core.convert.described_by import licence_of, template_of
 from pandagpt_core.convert.embedding_gemma2 import EmbeddingGemma2Folder
 from pandagpt_core.convert.languagebind import LanguageBindFolders
@@ -90,7 +90,7 @@ def plan_pandagpt(originals: PandaGPTOriginals, options: PandaGPTOptions) -> Pro
     sizes = kind.sizes(originals.imagebind, options)
     encoder, *towers = kind.plan(originals.imagebind, sizes)
     projection = ProjectionSpec(in_dim=sizes.out, out_dim=config.width)
-    check_context(options.max_model_len, config)
+    check_max_model_len(options.max_model_len, config)
     adapter, lora = None, None
     if originals.delta is not None:
         adapter = plan_part(ADAPTER, originals.delta, _new_name)

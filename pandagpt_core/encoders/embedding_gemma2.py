@@ -75,7 +75,7 @@ class EmbeddingGemma2(nn.Module):
     def __init__(self, sizes: EmbeddingGemma2Sizes) -> None:
         super().__init__()
         self.dim, self.recipes, self._sizes = sizes.out, sizes.recipes, sizes
-        self.model = build(sizes.model, set(sizes.prompts))
+        self.model = unloaded_model(sizes.model, set(sizes.prompts))
         self.eval()
         self.requires_grad_(False)
 
@@ -114,7 +114,7 @@ def _sound(clip: Tensor) -> tuple[int, dict[str, Tensor]]:
     return tokens, {"input_features": framed[None, :, :BINS], "input_features_mask": is_valid[None]}
 
 
-def build(config: Mapping[str, Any], modalities: set[Modality]) -> nn.Module:
+def unloaded_model(config: Mapping[str, Any], modalities: set[Modality]) -> nn.Module:
     """transformers' model with those towers, its weights not yet read. Raises CheckpointError where it has none."""
     try:
         # Only folders of this kind need transformers, which is large.

@@ -118,5 +118,5 @@ def windows(
         state = state.after(heard)
 
 
-def joined(segments: Sequence[SpokenSegment]) -> str:
+def joined_text(segments: Sequence[SpokenSegment]) -> str:
     return "".join(segment.text for segment in segments).strip()

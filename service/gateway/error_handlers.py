@@ -17,7 +17,7 @@ from pandagpt_core.errors import PandaGPTError
 from service.broker.errors import BrokerError, StoreUnavailable
 from service.gateway.errors import GatewayError, error_response, from_core, invalid_request
 from service.gateway.middleware import CLIENT_CLOSED_REQUEST, with_head
-from service.gateway.observation import failed
+from service.gateway.observation import note_failure
 from service.gateway.routes import routers
 from service.gateway.streaming.event_stream import ClientDisconnected
 from service.gateway.streaming.ollama_lines import refusal
@@ -49,7 +49,7 @@ NOT_OFFERED: Mapping[str, str] = MappingProxyType(
 
 
 async def _gateway_error(request: Request, error: GatewayError) -> Response:
-    failed(request.scope, error)
+    note_failure(request.scope, error)
     refused = error_response(error)
     return refusal(error, refused) if request.url.path.startswith("/api/") else refused
 

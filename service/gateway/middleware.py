@@ -19,7 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from service.gateway.charset import UTF_8, named_charset
 from service.gateway.errors import GatewayError, error_response
-from service.gateway.observation import Observation, failed, new_request_id
+from service.gateway.observation import Observation, new_http_request_id, note_failure
 from service.metrics import GatewayMetrics
 from service.tracing import AttributeValue, Tracer, valid_traceparent
 
@@ -56,7 +56,7 @@ class RequestContextMiddleware:
             await self._app(scope, receive, send)
             return
         given = Headers(scope=scope).get("x-request-id", "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else new_request_id()
+        request_id = given if _REQUEST_ID.fullmatch(given) else new_http_request_id()
         state = scope.setdefault("state", {})
         state["request_id"] = request_id
         received = state.get("received", time.perf_counter())  # `connections/protocol.py` notes it, where it runs
@@ -170,7 +170,7 @@ class BodyLimitMiddleware:
         try:
             self._check_head(scope)
         except GatewayError as error:
-            failed(scope, error)
+            note_failure(scope, error)
             await error_response(error)(scope, receive, send)
             return
         await self._app(scope, _bounded(scope, receive, self._limits), send)

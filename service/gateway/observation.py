@@ -20,7 +20,7 @@ from service.tracing import Trace, Untraced
 Events = AsyncGenerator[list[Event], None]
 
 
-def new_request_id() -> str:
+def new_http_request_id() -> str:
     """The name of an HTTP request in `x-request-id` and in logs."""
     return f"req-{uuid.uuid4().hex}"
 
@@ -57,7 +57,7 @@ class Observation:
         self.outcome, self.code = "failed", code
 
 
-def failed(scope: Scope, error: GatewayError) -> None:
+def note_failure(scope: Scope, error: GatewayError) -> None:
     """Note the refusal that answers a request, where `middleware.py` is around the application."""
     seen: Observation | None = scope.get("state", {}).get("observation")
     if seen is not None:

@@ -16,7 +16,7 @@ def count_end(metrics: WorkerMetrics, end: End) -> None:
         metrics.requests.labels("cancelled" if end.cancelled else "done").inc()
 
 
-def account(metrics: WorkerMetrics, tracer: Tracer, job: Job) -> None:
+def count_and_trace(metrics: WorkerMetrics, tracer: Tracer, job: Job) -> None:
     """A job that has ended, once."""
     _count(metrics, job)
     if tracer.enabled:

@@ -9,13 +9,13 @@ import threading
 from typing import TextIO
 
 from service.settings import WorkerSettings
-from service.worker.main import load
+from service.worker.main import load_runtime
 
 
 def main(given: TextIO) -> int:
     settings = WorkerSettings.model_validate_json(given.readline())
     threading.Thread(target=_end_with, args=(given,), daemon=True).start()
-    load(settings, apart=False)
+    load_runtime(settings, apart=False)
     return 0
 
 

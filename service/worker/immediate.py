@@ -12,7 +12,7 @@ from service.worker.jobs import Job
 log = logging.getLogger(__name__)
 
 
-def embed(runtime: ServedModel, job: Job, request: Embed) -> None:
+def embed_media(runtime: ServedModel, job: Job, request: Embed) -> None:
     """Answer with the unit vector of each medium, and end the job."""
     if not request.media:
         job.end(Failed(code="invalid_request", message="nothing to embed", param="input"))

@@ -159,7 +159,7 @@ class Job:
         return fields if any(fields) else []
 
 
-def conversation(request: Generate) -> Conversation:
+def conversation_of(request: Generate) -> Conversation:
     """The request's turns and media in the model's vocabulary."""
     turns = tuple(Turn(turn.role, turn.text, tuple(turn.tool_calls)) for turn in request.turns)
     media = tuple(MediaUse(part.modality, part.digest, part.turn, part.weight) for part in request.media)
@@ -168,7 +168,7 @@ def conversation(request: Generate) -> Conversation:
 
 def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
     """A sequence for each choice that still runs, resumed after its published tokens."""
-    asked, embeddings = job.asked or conversation(request), _embeddings(job, request)
+    asked, embeddings = job.asked or conversation_of(request), _embeddings(job, request)
     for number, choice in enumerate(job.choices):
         if not choice.finished:
             yield _sequence(job, request, number, asked, embeddings)
@@ -176,7 +176,7 @@ def pending(job: Job, request: Generate) -> Iterator[SequenceRequest]:
 
 def sequence_of(job: Job, request: Generate, number: int) -> SequenceRequest:
     """The sequence of a choice, whether it still runs or not."""
-    return _sequence(job, request, number, job.asked or conversation(request), _embeddings(job, request))
+    return _sequence(job, request, number, job.asked or conversation_of(request), _embeddings(job, request))
 
 
 def _embeddings(job: Job, request: Generate) -> list[np.ndarray]:

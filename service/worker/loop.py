@@ -22,12 +22,12 @@ from service.broker.worker.delivery import Delivery, expired
 from service.broker.worker.heartbeat import Heartbeat
 from service.metrics import WorkerMetrics
 from service.tracing import Tracer
-from service.worker.accounting import account
+from service.worker.accounting import count_and_trace
 from service.worker.encoding.encode_stage import EncodeStage
 from service.worker.encoding.encoder_executor import SPEECH, EncoderStuck
 from service.worker.encoding.speech_stage import SpeechStage
 from service.worker.generation.engine_driver import EngineDriver
-from service.worker.immediate import embed, tokenize
+from service.worker.immediate import embed_media, tokenize
 from service.worker.jobs import Job
 from service.worker.malloc_trim import MallocTrim
 
@@ -200,7 +200,7 @@ class Worker:
                 continue
             match job.delivery.request:
                 case Embed() as request:
-                    embed(self._runtime, job, request)
+                    embed_media(self._runtime, job, request)
                 case Tokenize() as request:
                     tokenize(self._runtime, job, request)
                 case Generate():
@@ -238,7 +238,7 @@ class Worker:
         """Let go of jobs that ended; the consumer still holds what is not published or settled yet."""
         for job in [job for job in self._jobs.values() if job.ended]:
             self._forget(job)
-            account(self._metrics, self._tracer, job)
+            count_and_trace(self._metrics, self._tracer, job)
         self._metrics.running.set(sum(job.open_choices for job in self._engine.running.values()))
         self._metrics.waiting.set(len(self._encoding.jobs) + len(self._speech.jobs))
 

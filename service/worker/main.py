@@ -47,7 +47,7 @@ def run(settings: Settings) -> int:
         return 1
     with operated(settings) as (registry, health):
         recogniser = load_recogniser(settings.worker)  # first: it is small, and may be what is wrong
-        return serve(settings, load(settings.worker), registry, health, recogniser)
+        return serve(settings, load_runtime(settings.worker), registry, health, recogniser)
 
 
 @contextmanager
@@ -103,7 +103,7 @@ def serve(
     return 0
 
 
-def load(settings: WorkerSettings, *, apart: bool = True) -> ServedModel:
+def load_runtime(settings: WorkerSettings, *, apart: bool = True) -> ServedModel:
     """The real runtime, which brings torch with it. apart: at a first start another process tries what suits it here.
 
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.

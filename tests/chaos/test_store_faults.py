@@ -139,7 +139,7 @@ def worker(url: str, **store: object) -> subprocess.CompletedProcess[str]:
     code = (
         "import sys; from service import settings, logs; logs.configure('info', 'text', 'worker')\n"
         "from service.worker import main; from tests.fakes import FakeRuntime\n"
-        "main.load = lambda _: FakeRuntime()\n"
+        "main.load_runtime = lambda _: FakeRuntime()\n"
         "sys.exit(main.run(settings.load({})))"
     )
     env = environment({"store": {"url": url, **store}})

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 
 from pandagpt_core.checkpoints.pickled import read_pickled
-from pandagpt_core.convert.llm import plan_llm, read_bos, shard_files
+from pandagpt_core.convert.llm import plan_llm, published_shards, read_bos
 from pandagpt_core.convert.parts import plan_part, write_part
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
@@ -123,7 +123,7 @@ def test_a_vocabulary_of_another_kind_is_refused(tmp_path: Path, text: str) -> N
 def test_an_index_that_names_no_files_is_refused(tmp_path: Path, text: str) -> None:
     (tmp_path / "model.safetensors.index.json").write_text(text)
     with pytest.raises(CheckpointError, match=r"^model.safetensors.index.json names no files"):
-        shard_files(tmp_path)
+        published_shards(tmp_path)
 
 
 def test_hundreds_of_keys_become_a_few_and_a_count() -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.vllm.calls import PROCESSOR, Calls, VllmStats
-from pandagpt_core.engine.vllm.sampling import VllmRow, choose, row_of
+from pandagpt_core.engine.vllm.sampling import VllmRow, keep_chosen, row_of
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 
@@ -165,7 +165,7 @@ class FakeAsyncLLM:
             last.row = self._row(last.params, last.prompt, last.output)
         waiting = len(self._requests) - len(batch)
         rows = {at: request.row for at, request in enumerate(batch) if request.row is not None}
-        for at, token in enumerate(choose(logits, rows).argmax(dim=-1).tolist()):
+        for at, token in enumerate(keep_chosen(logits, rows).argmax(dim=-1).tolist()):
             self._give(batch[at], token, logprobs[at])
         prefix = SimpleNamespace(queries=4, hits=1)
         stats = SimpleNamespace(

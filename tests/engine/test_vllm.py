@@ -14,7 +14,7 @@ from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.vllm.calls import FIXED, NAMED, VllmStats, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
-from pandagpt_core.engine.vllm.sampling import CONSTRAINING, KEY, choose, extra_args_of, row_of
+from pandagpt_core.engine.vllm.sampling import CONSTRAINING, KEY, extra_args_of, keep_chosen, row_of
 from pandagpt_core.errors import EngineDead, EngineError
 from pandagpt_core.grammars import regex
 from pandagpt_core.llm.inputs import LLMInputs
@@ -255,7 +255,7 @@ def test_a_row_repeats_nothing_of_what_an_earlier_attempt_said() -> None:
     said = extra_args_of(SamplingParams(temperature=0.0, no_repeat_ngram_size=2), resumed=3, soft=[])
     row = row_of(SimpleNamespace(extra_args=said), [3, 1, 2, 1], [], 4, GRAMMARS)
     assert row is not None
-    logits = choose(torch.tensor([[0.0, 1.0, 9.0, 2.0]]), {0: row})
+    logits = keep_chosen(torch.tensor([[0.0, 1.0, 9.0, 2.0]]), {0: row})
     assert int(logits[0].argmax()) == 3
 
 
@@ -264,7 +264,7 @@ def test_a_row_that_is_not_finite_is_left_and_the_others_are_chosen() -> None:
     rows = {place: row_of(SimpleNamespace(extra_args=said), [1], [], 4, GRAMMARS) for place in (0, 2)}
     logits = torch.tensor([[0.0, float("nan"), 0.0, 0.0], [1.0, 2.0, 3.0, 4.0], [0.0, 0.0, 0.0, 0.0]])
     before = logits.clone()
-    choose(logits, rows)  # type: ignore[arg-type]  # none of them is None
+    keep_chosen(logits, rows)  # type: ignore[arg-type]  # none of them is None
     assert torch.equal(logits[:2], before[:2]) or logits[0].isnan().any()
     assert torch.equal(logits[1], before[1])
     assert sorted(logits[2].tolist()) == [float("-inf")] * 3 + [0.0]

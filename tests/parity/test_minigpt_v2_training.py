@@ -17,7 +17,7 @@ from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.batch import IGNORED, collate
 from pandagpt_core.training.conversations import ChatTurn, TokenizedExample
 from pandagpt_core.training.tune.data.layout import tokenize_minigpt
-from pandagpt_core.training.tune.model import TrainableModel, build
+from pandagpt_core.training.tune.model import TrainableModel, build_trainable
 from pandagpt_core.training.tune.settings import LoraSettings
 from pandagpt_core.types import Modality
 from tests import golden as vectors
@@ -61,7 +61,7 @@ def trained(tiny: Path) -> Mapping[str, Any]:
 
 @pytest.fixture
 def model(folder: Path) -> TrainableModel:
-    return build(folder, read_folder_of(folder, MiniGPTv2Folder), LORA, seed=0)
+    return build_trainable(folder, read_folder_of(folder, MiniGPTv2Folder), LORA, seed=0)
 
 
 def conversations(samples: Mapping[str, Any]) -> list[list[ChatTurn]]:

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from pandagpt_core.media import Limits, load
-from pandagpt_core.speech.base import SpeechOptions, joined, windows
+from pandagpt_core.speech.base import SpeechOptions, joined_text, windows
 from pandagpt_core.speech.whisper import Whisper
 from tests.speech.synthetic import FOX, say, whisper_folder
 
@@ -18,7 +18,9 @@ def whisper(root: Path) -> Whisper:
 
 
 def heard(whisper: Whisper, sound: np.ndarray, **options: object) -> str:
-    return joined([segment for one in windows(whisper, sound, SpeechOptions(**options)) for segment in one.segments])
+    return joined_text(
+        [segment for one in windows(whisper, sound, SpeechOptions(**options)) for segment in one.segments]
+    )
 
 
 def speech(text: str, voice: str = "en") -> np.ndarray:
@@ -29,9 +31,9 @@ def test_what_was_said_is_written_down_with_the_times_of_its_words(whisper: Whis
     sound = speech(FOX)
     (window,) = windows(whisper, sound, SpeechOptions(words=True))
     assert window.language == "en"
-    assert "brown fox" in joined(window.segments)
+    assert "brown fox" in joined_text(window.segments)
     words = [word for segment in window.segments for word in segment.words]
-    assert [word.text for word in words] == joined(window.segments).split()
+    assert [word.text for word in words] == joined_text(window.segments).split()
     assert all(before.start <= before.end <= after.start + 1e-9 for before, after in itertools.pairwise(words))
     assert words[-1].end <= len(sound) / 16_000 + 0.05
 
@@ -39,7 +41,7 @@ def test_what_was_said_is_written_down_with_the_times_of_its_words(whisper: Whis
 def test_another_language_is_detected_and_translated(whisper: Whisper) -> None:
     sound = speech("Guten Morgen, ich möchte gerne einen Kaffee.", "de")
     (window,) = windows(whisper, sound, SpeechOptions())
-    assert (window.language, "Guten Morgen" in joined(window.segments)) == ("de", True)
+    assert (window.language, "Guten Morgen" in joined_text(window.segments)) == ("de", True)
     assert "morning" in heard(whisper, sound, task="translate").lower()
 
 

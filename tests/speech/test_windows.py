@@ -4,7 +4,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from pandagpt_core.speech.base import HeardWindow, SpeechOptions, SpeechState, SpokenSegment, is_over, joined, windows
+from pandagpt_core.speech.base import (
+    HeardWindow,
+    SpeechOptions,
+    SpeechState,
+    SpokenSegment,
+    is_over,
+    joined_text,
+    windows,
+)
 from pandagpt_core.types import SpeechInfo
 
 
@@ -25,7 +33,7 @@ def test_windows_begin_where_the_last_one_ended_and_read_what_was_said_before() 
     heard = list(windows(noting, np.ones(70 * 16_000, np.int16), SpeechOptions()))
     assert [state.frame for state in noting.states] == [0, 2500, 5000]
     assert [state.context for state in noting.states] == [(), (1,), ()], "a sampled window's text is no context"
-    assert joined([segment for one in heard for segment in one.segments]) == "1 2 3"
+    assert joined_text([segment for one in heard for segment in one.segments]) == "1 2 3"
 
 
 def test_windows_go_on_from_the_state_that_others_reached() -> None:

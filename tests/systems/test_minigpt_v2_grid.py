@@ -27,7 +27,7 @@ from pandagpt_core.llm.tokenizers.base import Tokenizer
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.minigpt_v2.system import MiniGPTv2
 from pandagpt_core.training.conversations import ChatTurn
-from pandagpt_core.training.tune.data.layout import layout_of, rows_of
+from pandagpt_core.training.tune.data.layout import layout_of, rows_per_medium
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from tests.grid_words import GRID_WORDS
 
@@ -84,7 +84,7 @@ def test_training_lays_a_conversation_out_as_it_is_served(smollm2: Tokenizer, pa
     folder = folder_of(path, EncoderSpec(kind="grid", sizes=SIZES.to_config()))
     said = (ChatTurn("human", "[vqa] what is there?"), ChatTurn("gpt", "a dog"))
     laid = layout_of(folder, smollm2, 100)(said, True)
-    assert rows_of(folder) == laid.ids.count(None) == SIZES.rows
+    assert rows_per_medium(folder) == laid.ids.count(None) == SIZES.rows
     learned = [token for token in laid.targets if token >= 0]
     assert smollm2.decode(learned[:-1]) == "a dog"
     assert len(laid.ids) == len(laid.targets)

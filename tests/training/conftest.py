@@ -11,7 +11,7 @@ from PIL import Image
 
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
-from pandagpt_core.training.tune.settings import TuneSettings, parse_settings
+from pandagpt_core.training.tune.settings import TuneSettings, parse_tune_settings
 
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
 COLOURS = ("red", "green", "blue", "white", "black", "yellow")
@@ -63,7 +63,7 @@ def make_settings(tiny_folder: Path, pictures: Path, tmp_path: Path) -> Make:
         }
         for name, section in changes.items():
             sections[name] |= section
-        return parse_settings({"model": str(tiny_folder), "out": str(tmp_path / out), **sections})
+        return parse_tune_settings({"model": str(tiny_folder), "out": str(tmp_path / out), **sections})
 
     return make
 

@@ -11,9 +11,9 @@ from pandagpt_core.training.tune.settings import TuneSettings
 from service.local import ports
 
 CODE = (
-    "import json, sys; from pandagpt_core.training.tune.settings import parse_settings\n"
+    "import json, sys; from pandagpt_core.training.tune.settings import parse_tune_settings\n"
     "from pandagpt_core.training.tune.run import train\n"
-    "train(parse_settings(json.load(open(sys.argv[1]))))"
+    "train(parse_tune_settings(json.load(open(sys.argv[1]))))"
 )
 
 

@@ -14,7 +14,7 @@ from service import settings
 from service.logs import FIELDS
 from service.settings import SettingsError, WorkerSettings
 from service.settings.worker import UNFIT
-from service.worker.main import engine_config, load, vllm_options
+from service.worker.main import engine_config, load_runtime, vllm_options
 
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
 
@@ -62,7 +62,7 @@ def test_the_sizes_of_our_engine_are_as_set(folder: Path) -> None:
     wanted = WorkerSettings(
         model=folder, device="cpu", dtype="float32", max_sequences=2, cache_tokens=256, prefix_tokens=64
     )
-    stats = load(wanted).stats()
+    stats = load_runtime(wanted).stats()
     assert (stats.kv_blocks_total, stats.prefix.blocks_total) == (16, 4)
 
 
@@ -71,7 +71,7 @@ def test_the_log_says_in_which_precision_the_model_computes(
     folder: Path, caplog: pytest.LogCaptureFixture, dtype: Literal["auto", "bfloat16"], precision: str
 ) -> None:
     caplog.set_level("INFO")
-    load(WorkerSettings(model=folder, device="cpu", dtype=dtype))
+    load_runtime(WorkerSettings(model=folder, device="cpu", dtype=dtype))
     assert [record.__dict__["precision"] for record in caplog.records if record.msg == "model loaded"] == [precision]
     assert "precision" in FIELDS
 
@@ -92,4 +92,4 @@ def test_a_vllm_that_cannot_be_is_a_wrong_setting(
         model=folder, device="cpu", dtype="float32", engine="vllm", vllm_cache=tmp_path, vllm_options=options
     )
     with pytest.raises(SettingsError, match=said):
-        load(wanted)
+        load_runtime(wanted)

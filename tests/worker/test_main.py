@@ -82,7 +82,7 @@ def test_a_first_start_in_a_process_of_its_own_keeps_what_it_chose(folder: Path,
     worker = WorkerSettings.model_validate({"model": folder, "device": "cpu", "cache": tmp_path / "cache", **BEATS})
     assert trial.run(worker)
     assert "language model" in [report.what for report in autotune.saved(tmp_path / "cache")]
-    assert main.load(worker).precision == "fp32"
+    assert main.load_runtime(worker).precision == "fp32"
     assert not trial.run(worker.model_copy(update={"model": tmp_path / "absent"}))
 
 
@@ -240,16 +240,16 @@ async def test_a_loaded_worker_waits_for_a_store_that_is_away(tmp_path: Path, ca
 def test_a_device_that_is_not_there_is_a_wrong_setting_and_no_crash(tmp_path: Path, device: str) -> None:
     settings = load({"worker": {"model": tmp_path, "device": device}})
     with pytest.raises(SettingsError, match=f"worker: torch finds no device {device} on this machine"):
-        main.load(settings.worker)
+        main.load_runtime(settings.worker)
 
 
 def test_torch_learns_before_it_loads_that_its_threads_are_to_sleep(tmp_path: Path) -> None:
     asked = f"""
 import os, pathlib
 from service.settings import WorkerSettings
-from service.worker.main import load
+from service.worker.main import load_runtime
 try:
-    load(WorkerSettings(model=pathlib.Path({str(tmp_path)!r})))
+    load_runtime(WorkerSettings(model=pathlib.Path({str(tmp_path)!r})))
 except Exception:
     print(os.environ["OMP_WAIT_POLICY"])
 """

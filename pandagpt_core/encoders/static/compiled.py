@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pandagpt_core.encoders.static.graphs import Graph
-from pandagpt_core.encoders.static.tower import Outputs, joined
+from pandagpt_core.encoders.static.tower import Outputs, joined_outputs
 from pandagpt_core.llm.openvino.compiled import core
 
 
@@ -53,7 +53,7 @@ class CompiledTower(nn.Module):
             return outputs
         whole = len(clips) // self.batch
         sizes = [self.batch] * whole + [1] * (len(clips) - whole * self.batch)
-        made = joined([self._run(chunk) for chunk in torch.split(clips, sizes)])
+        made = joined_outputs([self._run(chunk) for chunk in torch.split(clips, sizes)])
         self._give_back()
         return made
 

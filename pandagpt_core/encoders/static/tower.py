@@ -31,10 +31,10 @@ class ChunkedTower(nn.Module):
         self.inner, self.batch = inner, batch
 
     def forward(self, clips: Tensor) -> Outputs:
-        return joined([self.inner(chunk) for chunk in torch.split(clips, self.batch)])
+        return joined_outputs([self.inner(chunk) for chunk in torch.split(clips, self.batch)])
 
 
-def joined(parts: Sequence[Outputs]) -> Outputs:
+def joined_outputs(parts: Sequence[Outputs]) -> Outputs:
     """The outputs of neighbouring clips as those of one batch."""
     if len(parts) == 1:
         return parts[0]

@@ -7,7 +7,7 @@ from torch import Tensor
 from vllm.v1.sample.logits_processor import BatchUpdate, LogitsProcessor, process_dict_updates
 
 from pandagpt_core.engine.constraints import GrammarCompiler
-from pandagpt_core.engine.vllm.sampling import VllmRow, choose, row_of
+from pandagpt_core.engine.vllm.sampling import VllmRow, keep_chosen, row_of
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 
 
@@ -29,4 +29,4 @@ class SeededSampling(LogitsProcessor):  # type: ignore[misc]  # types are checke
         return row_of(params, prompt, output, self._vocab, self._grammars)
 
     def apply(self, logits: Tensor) -> Tensor:
-        return choose(logits, self._rows)
+        return keep_chosen(logits, self._rows)

@@ -87,7 +87,7 @@ def row_of(
     return None if carried is None else VllmRow(carried, prompt or (), output, vocab, grammars)
 
 
-def choose(logits: Tensor, rows: Mapping[int, VllmRow]) -> Tensor:
+def keep_chosen(logits: Tensor, rows: Mapping[int, VllmRow]) -> Tensor:
     """[N, V] float32 logits, in place: in each of these rows all but the chosen token become -inf.
 
     A row that is not finite is left as it is: its fault must not stop the others.

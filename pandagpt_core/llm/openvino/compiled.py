@@ -14,7 +14,7 @@ from torch import Tensor
 from pandagpt_core.llm.attention.pages import zeros
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, MARGIN, build
+from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, MARGIN, build_graph
 from pandagpt_core.llm.openvino.mapped import MappedWeights
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.rotation import rotate_weights, spreading
@@ -75,7 +75,7 @@ class OpenVinoLlama:
             "ENABLE_CPU_PINNING": False,  # workers beside one another would all sit on the first cores
             "PERFORMANCE_HINT": "LATENCY",
         }
-        graph, self._weights = build(llm, precision, stream)
+        graph, self._weights = build_graph(llm, precision, stream)
         self._rows = map_table(llm)
         self._model, self._runs = core().compile_model(graph, "CPU", settings), 0
         shape = self._model.input("key_cache.0").get_partial_shape()

@@ -34,7 +34,7 @@ BIAS = "layer_bias"
 LOGITS = "logits"
 
 
-def build(llm: Llama, precision: Precision, stream: Tensor | None) -> tuple[ov.Model, MappedWeights]:
+def build_graph(llm: Llama, precision: Precision, stream: Tensor | None) -> tuple[ov.Model, MappedWeights]:
     """The graph of a model that is not served yet; its layers and its head are given up one by one on the way. And
     its weights, which have to live as long as the compiled graph.
 

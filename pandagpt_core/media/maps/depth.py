@@ -39,7 +39,7 @@ def sunrgbd(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[np.flo
     p.of_entry(params, DEPTH)
     found = read_map(data, limits, "depth map")
     params = own.completed(params, found.own, DEPTH, DEPTH_UNIT)
-    unit, scale = unit_of(params)
+    unit, scale = depth_unit_of(params)
     if found.highest <= 0:
         raise no_reading()
     square = _square(_disparity(found, unit, scale, params).astype(np.float32))
@@ -61,7 +61,7 @@ def no_reading() -> InvalidMedia:
     return InvalidMedia("the depth map has no reading above 0")
 
 
-def unit_of(params: p.Params) -> tuple[str, float | None]:
+def depth_unit_of(params: p.Params) -> tuple[str, float | None]:
     """The unit, "scale" where the scale stands in its place, and the scale."""
     scale = p.number(params, SCALE)
     unit = "scale" if scale is not None and "unit" not in params else p.choice(params, DEPTH_UNIT)

@@ -9,7 +9,7 @@ from pandagpt_core.media import params as p
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 from pandagpt_core.media.maps import own
-from pandagpt_core.media.maps.depth import NEAREST_M, depths, no_reading, unit_of
+from pandagpt_core.media.maps.depth import NEAREST_M, depth_unit_of, depths, no_reading
 from pandagpt_core.media.maps.maps import check_ends, read_map
 from pandagpt_core.media.pictures.pixels import grey_channels, resize_and_crop
 from pandagpt_core.modalities.builtin.maps import DEPTH, DEPTH_UNIT
@@ -28,7 +28,7 @@ def languagebind(data: bytes, params: p.Params, limits: Limits) -> npt.NDArray[n
     p.of_entry(params, DEPTH)
     found = read_map(data, limits, "depth map")
     params = own.completed(params, found.own, DEPTH, DEPTH_UNIT)
-    unit, scale = unit_of(params)
+    unit, scale = depth_unit_of(params)
     if unit == "relative":
         raise InvalidMedia("this model reads depth in metres, which a relative depth does not have", param="unit")
     if found.highest <= 0:

@@ -17,7 +17,7 @@ from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.motion import har
 from pandagpt_core.media.motion.arrays import of_arrays
 from pandagpt_core.media.motion.names import LINEAR, NOTHING, Named, understand
-from pandagpt_core.media.motion.recording import COLUMNS, ORDER, Recording, joined, of_table
+from pandagpt_core.media.motion.recording import COLUMNS, ORDER, Recording, joined_tables, of_table
 from pandagpt_core.media.motion.stated import RATE_NAMES, StatedRate, Units, units_of
 from pandagpt_core.media.motion.table import Table, read_table, read_text
 from pandagpt_core.media.motion.units import ACCELEROMETER, GYROSCOPE
@@ -95,7 +95,7 @@ def _of_archive(data: bytes, limits: Limits, units: Units) -> Recording:
     if not tables:
         raise InvalidMedia("the archive holds no table named after accelerometer or gyroscope")
     notes.fact("type", f"zip of {len(tables)} tables")
-    return joined(tables, units)
+    return joined_tables(tables, units)
 
 
 def _sensor(path: str) -> Named | None:
@@ -189,7 +189,7 @@ def _of_records(read: list[Any], units: Units) -> Recording:
             for name, rows in by_sensor.items()
             if (sensor := _sensor(f"{name}.csv")) is not None
         ]
-        return joined(tables, units)
+        return joined_tables(tables, units)
     return of_table(_records_table(read), units)
 
 

@@ -49,10 +49,10 @@ Forms = dict[str, dict[str, Signal]]  # by form, then axis, of one sensor
 
 def of_table(table: Table, units: Units) -> Recording:
     """A table with both sensors. `units` are the caller's by sensor."""
-    return joined([(table, NOTHING)], units)
+    return joined_tables([(table, NOTHING)], units)
 
 
-def joined(tables: Sequence[tuple[Table, Named]], units: Units) -> Recording:
+def joined_tables(tables: Sequence[tuple[Table, Named]], units: Units) -> Recording:
     """Several tables, each with the sensor whose axes it holds, or nothing. Raises InvalidMedia for missing parts."""
     found: dict[str, Forms] = {ACCELEROMETER: {}, GYROSCOPE: {}}
     for table, within in tables:

@@ -25,7 +25,9 @@ def is_animation(data: bytes) -> bool:
     return data.startswith(_MAGIC) or (data.startswith(b"RIFF") and data[8:12] == b"WEBP")
 
 
-def pick(data: bytes, limits: Limits, choose: Callable[[list[float]], list[int]], keep: Callable[[RGB], T]) -> list[T]:
+def pick_pictures(
+    data: bytes, limits: Limits, choose: Callable[[list[float]], list[int]], keep: Callable[[RGB], T]
+) -> list[T]:
     """`keep` of the frames that `choose` names by index; it gets the seconds at which each begins, and the end."""
     with decoding("animation"):
         picture = open_header(data, limits)

@@ -67,7 +67,7 @@ def _squared(rgb: RGB, aspect: float) -> RGB:
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BICUBIC))
 
 
-def is_turned(frame: av.VideoFrame) -> bool:
+def is_transformed(frame: av.VideoFrame) -> bool:
     """Whether a display matrix turns or mirrors it."""
     return _matrix(frame) not in (None, (1, 0, 0, 1))
 

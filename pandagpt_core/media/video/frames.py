@@ -19,9 +19,9 @@ from pandagpt_core.media.containers import CONTAINERS, open_container, sniff, vi
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.pictures.animations import is_animation
-from pandagpt_core.media.pictures.animations import pick as pick_animation
+from pandagpt_core.media.pictures.animations import pick_pictures as pick_animation
 from pandagpt_core.media.signatures import what_came
-from pandagpt_core.media.video.display import Display, is_turned
+from pandagpt_core.media.video.display import Display, is_transformed
 from pandagpt_core.media.video.seeking import Survey, decode, is_seekable, measured_stream, take_survey
 
 T = TypeVar("T")
@@ -87,7 +87,7 @@ def _is_numbered(survey: Survey, demuxer: str, extent: _Extent) -> bool:
 
 def _keep_stored(limits: Limits, keep: Callable[[RGB], T], frame: av.VideoFrame, _: Display | None = None) -> T:
     check(frame.width * frame.height, limits.video_pixels, "a frame of the video", "pixels")
-    if is_turned(frame):
+    if is_transformed(frame):
         notes.warn("The film is read as it is stored, as the published checkpoint did, and not turned.")
     return keep(_rgb(frame))
 

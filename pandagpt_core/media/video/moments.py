@@ -19,7 +19,7 @@ from pandagpt_core.media.containers import CONTAINERS, sniff
 from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits, check
 from pandagpt_core.media.pictures.animations import is_animation
-from pandagpt_core.media.pictures.animations import pick as pick_animation
+from pandagpt_core.media.pictures.animations import pick_pictures as pick_animation
 from pandagpt_core.media.signatures import what_came
 from pandagpt_core.media.video.display import Display, as_displayed
 from pandagpt_core.media.video.seeking import CLOSE, Survey, cost_of, decode, decoded_times, is_seekable, take_survey

@@ -54,7 +54,7 @@ def read_pairs(files: Sequence[Path], modality: Modality) -> list[AlignPair]:
     return pairs
 
 
-def check(pairs: Sequence[AlignPair], reader: Reader) -> None:
+def check_pairs(pairs: Sequence[AlignPair], reader: Reader) -> None:
     """Read every pair once. Raises InvalidRequest that names index and fault of those that cannot be."""
     problems = []
     for index, pair in enumerate(pairs):

@@ -27,10 +27,10 @@ from pandagpt_core.checkpoints import (
 )
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.training.align import checkpoint
-from pandagpt_core.training.align.pairs import AlignPair, Reader, check, read_pairs
+from pandagpt_core.training.align.pairs import AlignPair, Reader, check_pairs, read_pairs
 from pandagpt_core.training.align.resampling import AlignedResampler, check_alone, open_resampler, write_resampled
 from pandagpt_core.training.align.settings import AlignSettings
-from pandagpt_core.training.align.towers import TrainableTower, open_tower, stacked
+from pandagpt_core.training.align.towers import TrainableTower, open_tower, stacked_arrays
 from pandagpt_core.training.lora import LinearWarmupDecay
 from pandagpt_core.training.optimise import optimise
 from pandagpt_core.training.tune.checkpoint import RunFingerprint
@@ -115,7 +115,7 @@ def align(
     pairs = read_pairs([Path(file) for file in settings.pairs.files], modality)
     if len(pairs) < train.batch:
         raise InvalidRequest(f"train.batch is {train.batch}, there are only {len(pairs)} pairs")
-    check(pairs, reader)
+    check_pairs(pairs, reader)
     device = torch.device("cuda" if train.device == "auto" and torch.cuda.is_available() else "cpu")
     pictures = _pictures(settings, path, folder, pairs, device)
     count = sum(parameter.numel() for parameter in tower.parameters())
@@ -166,7 +166,7 @@ def _teach(
     def losses(step: int) -> Iterator[Tensor]:
         seed_step(train.seed, step, 0)  # of the tower's dropout
         chosen = [pairs[index] for index in order.of_step(step)]
-        clips, counts = stacked(list(pool.map(reader, chosen)))
+        clips, counts = stacked_arrays(list(pool.map(reader, chosen)))
         wanted = torch.stack([pictures[pair.image] for pair in chosen]).to(device)
         same = torch.tensor([names[pair.image] for pair in chosen], device=device)
         yield contrast(tower(clips.to(device), counts), wanted, same)

@@ -15,8 +15,8 @@ from pandagpt_core.training.tune.settings import (
     Share,
     TrainSection,
     convert,
-    placed,
     read_toml,
+    resolved_path,
 )
 
 # Pictures and video share the tower that stays frozen.
@@ -70,15 +70,17 @@ class AlignSettings(TrainSection, frozen=True):
     train: StepSettings = StepSettings()
 
 
-def read_settings(path: Path) -> AlignSettings:
+def read_align_settings(path: Path) -> AlignSettings:
     """The settings of a TOML file, its paths made absolute. Raises InvalidRequest that names what is wrong."""
     base, replace = path.resolve().parent, msgspec.structs.replace
-    raw = parse_settings(read_toml(path), path.name)
-    files = tuple(placed(base, file) for file in raw.pairs.files)
-    pairs = replace(raw.pairs, files=files, media=placed(base, raw.pairs.media))
-    features = replace(raw.features, cache=placed(base, raw.features.cache))
-    return replace(raw, model=placed(base, raw.model), out=placed(base, raw.out), pairs=pairs, features=features)
+    raw = parse_align_settings(read_toml(path), path.name)
+    files = tuple(resolved_path(base, file) for file in raw.pairs.files)
+    pairs = replace(raw.pairs, files=files, media=resolved_path(base, raw.pairs.media))
+    features = replace(raw.features, cache=resolved_path(base, raw.features.cache))
+    return replace(
+        raw, model=resolved_path(base, raw.model), out=resolved_path(base, raw.out), pairs=pairs, features=features
+    )
 
 
-def parse_settings(raw: dict[str, Any], name: str = "the settings") -> AlignSettings:
+def parse_align_settings(raw: dict[str, Any], name: str = "the settings") -> AlignSettings:
     return convert(raw, AlignSettings, name)

@@ -56,7 +56,7 @@ def open_tower(path: Path, folder: ModelFolder, modality: Modality, *, fresh: in
     return tower
 
 
-def stacked(arrays: Sequence[np.ndarray]) -> tuple[Tensor, list[int]]:
+def stacked_arrays(arrays: Sequence[np.ndarray]) -> tuple[Tensor, list[int]]:
     """Items of several clips as one batch, and how many clips each has."""
     return torch.from_numpy(np.concatenate(arrays)), [len(array) for array in arrays]
 

@@ -24,7 +24,7 @@ TRAIN = "train"  # the split that is learned from, where a data set's file holds
 _CHUNK = re.compile(r"\[/EN#(\d+)/\S+ ([^\]]+)\]")
 
 
-def read_coco_captions(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
+def coco_caption_entries(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
     """captions_*.json: a conversation a caption."""
     data = _json(annotations)
     names = {one["id"]: one["file_name"] for one in data["images"]}
@@ -32,7 +32,7 @@ def read_coco_captions(annotations: Path, _second: Path | None) -> Iterator[Anno
         yield _entry(names[one["image_id"]], worded("caption", number), one["caption"].strip())
 
 
-def read_coco_detection(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
+def coco_detection_entries(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
     """instances_*.json: a conversation for each category of a picture, with all of its boxes."""
     data = _json(annotations)
     categories = {one["id"]: one["name"] for one in data["categories"]}
@@ -47,7 +47,7 @@ def read_coco_detection(annotations: Path, _second: Path | None) -> Iterator[Ann
         yield _entry(pictures[image]["file_name"], worded("detection", number, name), answer)
 
 
-def read_refcoco(annotations: Path, second: Path | None) -> Iterator[Annotation]:
+def refcoco_entries(annotations: Path, second: Path | None) -> Iterator[Annotation]:
     """refs.json, the published pickle's list as JSON, and instances.json: each sentence both ways.
 
     The file holds all splits; models are measured on those other than "train", which are left out.
@@ -67,7 +67,7 @@ def read_refcoco(annotations: Path, second: Path | None) -> Iterator[Annotation]
             number += 1
 
 
-def read_visual_genome(annotations: Path, second: Path | None) -> Iterator[Annotation]:
+def visual_genome_entries(annotations: Path, second: Path | None) -> Iterator[Annotation]:
     """region_descriptions.json and image_data.json: the place of each region's phrase."""
     pictures = {one["image_id"]: one for one in _json(_needed(second, "image_data.json"))}
     number = 0
@@ -81,13 +81,13 @@ def read_visual_genome(annotations: Path, second: Path | None) -> Iterator[Annot
             number += 1
 
 
-def read_gqa(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
+def gqa_entries(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
     """train_balanced_questions.json."""
     for number, one in enumerate(_json(annotations).values()):
         yield _entry(f"{one['imageId']}.jpg", worded("vqa", number, one["question"]), one["answer"])
 
 
-def read_vqa(annotations: Path, second: Path | None) -> Iterator[Annotation]:
+def vqa_entries(annotations: Path, second: Path | None) -> Iterator[Annotation]:
     """Annotations and questions of VQA v2, OK-VQA and their kin: the answer that most people gave."""
     asked = _json(_needed(second, "questions.json"))
     questions = {one["question_id"]: one["question"] for one in asked["questions"]}
@@ -98,7 +98,7 @@ def read_vqa(annotations: Path, second: Path | None) -> Iterator[Annotation]:
         yield _entry(image, worded("vqa", number, questions[one["question_id"]]), answer)
 
 
-def read_flickr30k_entities(annotations: Path, second: Path | None) -> Iterator[Annotation]:
+def flickr30k_entries(annotations: Path, second: Path | None) -> Iterator[Annotation]:
     """The folders Sentences and Annotations: a sentence whose phrases have their boxes behind them.
 
     The data set's train.txt beside the folder, where it is there, names the pictures that are read.
@@ -116,7 +116,7 @@ def read_flickr30k_entities(annotations: Path, second: Path | None) -> Iterator[
             number += 1
 
 
-def read_grit(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
+def grit_entries(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
     """Parquet, tar shards, JSON (`training.minigpt_v2.grit`): `caption`, `noun_chunks` as
     [start, end, x0, y0, x1, y1, score] with places of 0 to 1, and `key`, the picture's name without its ending.
 
@@ -136,14 +136,14 @@ def read_grit(annotations: Path, _second: Path | None) -> Iterator[Annotation]:
 
 READERS: Mapping[str, Callable[[Path, Path | None], Iterator[Annotation]]] = MappingProxyType(
     {
-        "coco-captions": read_coco_captions,
-        "coco-detection": read_coco_detection,
-        "refcoco": read_refcoco,
-        "visual-genome": read_visual_genome,
-        "gqa": read_gqa,
-        "vqa": read_vqa,
-        "flickr30k-entities": read_flickr30k_entities,
-        "grit": read_grit,
+        "coco-captions": coco_caption_entries,
+        "coco-detection": coco_detection_entries,
+        "refcoco": refcoco_entries,
+        "visual-genome": visual_genome_entries,
+        "gqa": gqa_entries,
+        "vqa": vqa_entries,
+        "flickr30k-entities": flickr30k_entries,
+        "grit": grit_entries,
     }
 )
 

@@ -106,7 +106,7 @@ def encoder_size(path: Path, folder: ModelFolder) -> int:
     return sum(torch.Size(shape).numel() for file in files for shape in read_shapes(file).values())
 
 
-def build(path: Path, folder: ProjectedFolder, settings: LoraSettings, seed: int) -> TrainableModel:
+def build_trainable(path: Path, folder: ProjectedFolder, settings: LoraSettings, seed: int) -> TrainableModel:
     """On the CPU, float32 where it is trained and as stored where it is frozen; `seed` decides fresh weights.
 
     Raises InvalidRequest for targets that the model does not have, or another LoRA than the folder's to go on with.

@@ -32,7 +32,7 @@ from pandagpt_core.training.tune.devices import (
 from pandagpt_core.training.tune.loop import TrainPlan, train_loop
 from pandagpt_core.training.tune.model import (
     TrainableModel,
-    build,
+    build_trainable,
     cast_frozen,
     count,
     enable_gradient_checkpointing,
@@ -135,7 +135,7 @@ def build_of(path: Path, folder: Trained, settings: TuneSettings) -> Tuned:
     """The trainable module of the folder's system."""
     if isinstance(folder, ImageBindLLMFolder):
         return build_bind(path, folder, settings.bind.phase, folder.bind.features, settings.bind.dropout)
-    tuned = build(path, folder, settings.lora, settings.train.seed)
+    tuned = build_trainable(path, folder, settings.lora, settings.train.seed)
     tuned.resampler = trainable_resampler(path, folder, resampler_spec(folder, settings), settings)
     return tuned
 

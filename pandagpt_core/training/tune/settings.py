@@ -154,9 +154,9 @@ class TuneSettings(TrainSection, frozen=True):
             raise ValueError(f"train.micro_batch is {self.train.micro_batch}, train.batch only {self.train.batch}")
 
 
-def read_settings(path: Path) -> TuneSettings:
+def read_tune_settings(path: Path) -> TuneSettings:
     """The settings of a TOML file, its paths made absolute. Raises InvalidRequest that names what is wrong."""
-    return _placed(parse_settings(read_toml(path), path.name), path.resolve().parent)
+    return _placed(parse_tune_settings(read_toml(path), path.name), path.resolve().parent)
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -168,7 +168,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise InvalidRequest(f"{path.name} is no TOML: {error}") from None
 
 
-def parse_settings(raw: Mapping[str, Any], name: str = "the settings") -> TuneSettings:
+def parse_tune_settings(raw: Mapping[str, Any], name: str = "the settings") -> TuneSettings:
     return convert(raw, TuneSettings, name)
 
 
@@ -180,7 +180,7 @@ def convert(raw: Mapping[str, Any], kind: type[Kind], name: str) -> Kind:
         raise InvalidRequest(f"{name}: {_explained(str(error), raw, kind)}") from None
 
 
-def placed(base: Path, file: str) -> str:
+def resolved_path(base: Path, file: str) -> str:
     """The path of a file that is named from `base`, without the detours that the name makes."""
     return os.path.normpath(base / file)
 
@@ -189,12 +189,16 @@ def _placed(settings: TuneSettings, base: Path) -> TuneSettings:
     replace = msgspec.structs.replace
     data = replace(
         settings.data,
-        files=tuple(placed(base, file) for file in settings.data.files),
-        media=placed(base, settings.data.media),
+        files=tuple(resolved_path(base, file) for file in settings.data.files),
+        media=resolved_path(base, settings.data.media),
     )
-    features = replace(settings.features, cache=placed(base, settings.features.cache))
+    features = replace(settings.features, cache=resolved_path(base, settings.features.cache))
     return replace(
-        settings, model=placed(base, settings.model), out=placed(base, settings.out), data=data, features=features
+        settings,
+        model=resolved_path(base, settings.model),
+        out=resolved_path(base, settings.out),
+        data=data,
+        features=features,
     )
 
 

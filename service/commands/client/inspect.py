@@ -9,7 +9,7 @@ from pandagpt_core import media
 from pandagpt_core.errors import PandaGPTError
 from pandagpt_core.media.pictures import preview
 from pandagpt_core.modalities import FILE_MODALITIES, MODALITIES
-from service.commands.client.talk import TalkError, option
+from service.commands.client.talk import TalkError, parsed_option
 from service.local import samples
 from service.settings import SettingsError
 
@@ -32,7 +32,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise SettingsError(f"the name of the file does not tell what it is; add --modality {kinds}")
     recipe = arguments.recipe or MODALITIES[modality].inspected_by
     try:
-        options = [option(modality, word) for word in arguments.options]
+        options = [parsed_option(modality, word) for word in arguments.options]
         array, notes = media.read(recipe, arguments.file.read_bytes(), dict(options), media.Limits())
     except OSError as error:
         raise SettingsError(f"cannot read the file: {error.strerror}") from None

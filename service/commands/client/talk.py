@@ -45,12 +45,12 @@ def medium(modality: str, words: str) -> dict[str, Any]:
         if name == "weight":
             part["weight"] = _number(name, value)
         else:
-            name, read = option(modality, word)
+            name, read = parsed_option(modality, word)
             payload.setdefault(modality, {})[name] = read
     return part
 
 
-def option(modality: str, word: str) -> tuple[str, float | str | bool]:
+def parsed_option(modality: str, word: str) -> tuple[str, float | str | bool]:
     """A parameter of the modality from `name=value`. Raises CallError."""
     name, _, value = word.partition("=")
     if name not in OPTIONS.get(modality, ()):

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pandagpt_core.training.align import read_settings
+from pandagpt_core.training.align import read_align_settings
 from service.settings import SettingsError
 
 
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
 
-    settings = read_settings(arguments.config)
+    settings = read_align_settings(arguments.config)
     done = align(settings, resume=arguments.resume, report=lambda line: print(line, file=sys.stderr, flush=True))
     print(f"model  {done.model}\nplot   {done.plot}\ntemperature {done.temperature:.3f}")
     print(f"its projection has not seen the new tower yet; serve it, or go on with `pandagpt train`: {done.model}")

@@ -4,7 +4,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from pandagpt_core.training.tune import read_settings
+from pandagpt_core.training.tune import read_tune_settings
 from service.settings import SettingsError
 
 
@@ -24,7 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     except ModuleNotFoundError as error:
         raise SettingsError(f"training needs {error.name}: in the clone, pip install -e '.[train]'") from None
 
-    settings = read_settings(arguments.config)
+    settings = read_tune_settings(arguments.config)
     result = train(settings, resume=arguments.resume, stop_after=arguments.stop_after, report=_print_line)
     for name, path in result.written.items():
         print(f"{name:<8}  {path}")

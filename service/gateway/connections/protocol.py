@@ -15,7 +15,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from service.gateway.connections.half_closed import ResetWatch, probe
 from service.gateway.errors import GatewayError, error_object
-from service.gateway.observation import new_request_id
+from service.gateway.observation import new_http_request_id
 from service.settings import GatewaySettings
 
 LINGER_S = 1.0
@@ -206,7 +206,7 @@ class BoundedProtocol(HttpToolsProtocol):
         headers = {
             "content-type": "application/json",
             "content-length": str(len(body)),
-            "x-request-id": new_request_id(),
+            "x-request-id": new_http_request_id(),
             "connection": "close",
         }
         lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())

@@ -12,7 +12,7 @@ from service.broker.gateway.batches import ENDED, LONGEST_WINDOW, BatchProgress,
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
-from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json_body
 from service.gateway.json_answer import json_answer
 from service.gateway.media.files import new_file_id
 from service.gateway.schema.batches import BatchBody, BatchList, BatchObject
@@ -38,7 +38,7 @@ async def create_batch(request: Request, caller: _Owner) -> dict[str, Any]:
     """Take an uploaded file of requests; one gateway runs them, and their answers become a file."""
     gateway = gateway_of(request)
     async with gateway.lease(request, caller.tenant):
-        body = await read_json(request, BatchBody)
+        body = await read_json_body(request, BatchBody)
         if body.endpoint == "/v1/embeddings" and Scope.EMBED not in caller.scopes:
             raise GatewayError("permission_denied", "This key may not use that endpoint (embed).")
         window = int(body.completion_window[:-1]) * _UNITS[body.completion_window[-1]]

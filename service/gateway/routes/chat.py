@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.parsing.conversation import from_chat
-from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json_body
 from service.gateway.schema.answers import ChatCompletion
 from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.schema.requests import ChatBody
@@ -32,6 +32,6 @@ async def create_chat_completion(
     gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
-        body = await read_json(request, ChatBody)
+        body = await read_json_body(request, ChatBody)
         wanted = await from_chat(body, gateway.sources_of(caller.tenant), gateway.limits)
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Depends, Request, Response
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.idempotency import IdempotencyKey
 from service.gateway.inference.parsing.completion_body import from_completion
-from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json_body
 from service.gateway.schema.completions import Completion, CompletionBody
 from service.gateway.schema.documented import EVENTS, documented, json_body
 from service.gateway.state import gateway_of
@@ -31,6 +31,6 @@ async def create_completion(
     gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
-        body = await read_json(request, CompletionBody)
+        body = await read_json_body(request, CompletionBody)
         wanted = await from_completion(body, gateway.limits)
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

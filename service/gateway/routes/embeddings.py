@@ -9,7 +9,7 @@ from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, embedding_list
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json_body
 from service.gateway.schema.documented import documented, json_body
 from service.gateway.schema.embeddings import EmbedBody, EmbeddingList
 from service.gateway.state import gateway_of
@@ -25,7 +25,7 @@ async def create_embeddings(
     """Unit vectors, one for each input: a string, token ids of the text tower, or a content part of any modality."""
     gateway = gateway_of(request)
     async with gateway.lease(request, caller.tenant):
-        body = await read_json(request, EmbedBody)
+        body = await read_json_body(request, EmbedBody)
         check_inputs(body.input, gateway.limits, "input")
         inputs = await read_inputs(body.input, "input", gateway.sources_of(caller.tenant))
 

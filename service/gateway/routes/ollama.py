@@ -13,8 +13,8 @@ from service.gateway.access.auth import Access, Caller, Scope, public
 from service.gateway.inference.embedding.answering import EmbedQuestion
 from service.gateway.inference.embedding.embedder import Embedded
 from service.gateway.inference.embedding.inputs import check_inputs, read_inputs
-from service.gateway.inference.parsing.json_body import read_json
-from service.gateway.inference.parsing.ollama_body import chat_request, generate_request
+from service.gateway.inference.parsing.json_body import read_json_body
+from service.gateway.inference.parsing.ollama_body import chat_request, ollama_request
 from service.gateway.media.text_windows import Cut
 from service.gateway.schema.content_parts import TextPart
 from service.gateway.schema.ollama import models
@@ -33,7 +33,7 @@ async def chat(request: Request, caller: _User) -> Response:
     gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
-        body = await read_json(request, OllamaChat)
+        body = await read_json_body(request, OllamaChat)
         if not body.messages:
             info = await gateway.requests.model(body.model)
             return JSONResponse({**_loaded(info), "message": {"role": "assistant", "content": ""}})
@@ -47,10 +47,10 @@ async def generate(request: Request, caller: _User) -> Response:
     gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
-        body = await read_json(request, OllamaGenerate)
+        body = await read_json_body(request, OllamaGenerate)
         if not body.prompt and not body.images:
             return JSONResponse({**_loaded(await gateway.requests.model(body.model)), "response": ""})
-        wanted = await generate_request(body, gateway.sources_of(caller.tenant), gateway.limits)
+        wanted = await ollama_request(body, gateway.sources_of(caller.tenant), gateway.limits)
         return await gateway.responder.respond(request, caller, wanted, None, lease)
 
 
@@ -59,7 +59,7 @@ async def embed(request: Request, caller: _Embedder) -> Response:
     """Unit vectors of texts."""
     gateway, begun = gateway_of(request), time.perf_counter_ns()
     async with gateway.lease(request, caller.tenant):
-        body = await read_json(request, OllamaEmbed)
+        body = await read_json_body(request, OllamaEmbed)
         texts = [body.input] if isinstance(body.input, str) else body.input
         parts = [TextPart(type="text", text=text) for text in texts]
         check_inputs(parts, gateway.limits, "input")
@@ -95,7 +95,7 @@ async def running(request: Request, _caller: _Reader) -> dict[str, Any]:
 @router.post("/api/show", response_model=None)
 async def show(request: Request, _caller: _Reader) -> dict[str, Any]:
     """One model, and its capabilities."""
-    body = await read_json(request, OllamaShow)
+    body = await read_json_body(request, OllamaShow)
     return models.shown(await gateway_of(request).requests.model(body.model))
 
 

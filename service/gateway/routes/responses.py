@@ -11,7 +11,7 @@ from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
 from service.gateway.inference.idempotency import IdempotencyKey
-from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json_body
 from service.gateway.inference.responses.body import from_response
 from service.gateway.inference.responses.conversations import KeptConversation
 from service.gateway.json_answer import json_answer
@@ -44,7 +44,7 @@ async def create_response(request: Request, caller: _User, idempotency_key: Idem
     gateway = gateway_of(request)
     async with AsyncExitStack() as lease:
         await lease.enter_async_context(gateway.lease(request, caller.tenant))
-        body = await read_json(request, ResponseBody)
+        body = await read_json_body(request, ResponseBody)
         earlier = await _earlier(gateway, body.previous_response_id, caller.tenant)
         wanted = await from_response(body, earlier, gateway.sources_of(caller.tenant), gateway.limits)
         return await gateway.responder.respond(request, caller, wanted, idempotency_key, lease)

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Request, Response
 
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import GatewayError
-from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, usage
+from service.gateway.inference.embedding.answering import EmbedQuestion, cut_of, embedding_usage
 from service.gateway.inference.embedding.embedder import Embedded
 from service.gateway.inference.embedding.inputs import EmbedInput, check_inputs, read_inputs
-from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json_body
 from service.gateway.schema.content_parts import ContextTextPart, TextPart
 from service.gateway.schema.documented import documented, json_body
 from service.gateway.schema.embeddings import RerankBody, Reranking, ScoreBody, ScoreList
@@ -28,7 +28,7 @@ async def rerank(request: Request, caller: _User) -> Response:
     """Documents in the order of their similarity with a query: texts and media of any modality, on either side."""
     gateway = gateway_of(request)
     async with gateway.lease(request, caller.tenant):
-        body = await read_json(request, RerankBody)
+        body = await read_json_body(request, RerankBody)
         check_inputs([*body.query, *body.documents], gateway.limits, "documents")
         sources = gateway.sources_of(caller.tenant)
         query = [EmbedInput("query", one.text, one.medium) for one in await read_inputs(body.query, "query", sources)]
@@ -38,7 +38,12 @@ async def rerank(request: Request, caller: _User) -> Response:
             scores = found.vectors[1:] @ found.vectors[0]
             best = np.argsort(-scores, kind="stable")[: body.top_n]
             results = [_result(int(at), float(scores[at]), body) for at in best]
-            return {"id": found.submitted.record.id, "model": model, "results": results, "usage": usage(found)}
+            return {
+                "id": found.submitted.record.id,
+                "model": model,
+                "results": results,
+                "usage": embedding_usage(found),
+            }
 
         wanted = EmbedQuestion(
             [*query, *documents], answer, body.model, cut_of(body), ignored=tuple(body.model_extra or ())
@@ -51,7 +56,7 @@ async def score(request: Request, caller: _User) -> Response:
     """Similarity of one input to each of others, or of the two of each pair."""
     gateway = gateway_of(request)
     async with gateway.lease(request, caller.tenant):
-        body = await read_json(request, ScoreBody)
+        body = await read_json_body(request, ScoreBody)
         check_inputs([*body.text_1, *body.text_2], gateway.limits, "text_2")
         _check_pairs(len(body.text_1), len(body.text_2))
         sources = gateway.sources_of(caller.tenant)
@@ -63,7 +68,7 @@ async def score(request: Request, caller: _User) -> Response:
             scores = (left * right).sum(axis=1)  # [1 or N, E] with [N, E]
             rows = [{"index": at, "object": "score", "score": float(value)} for at, value in enumerate(scores)]
             head = {"id": found.submitted.record.id, "object": "list", "created": int(time.time()), "model": model}
-            return {**head, "data": rows, "usage": usage(found)}
+            return {**head, "data": rows, "usage": embedding_usage(found)}
 
         wanted = EmbedQuestion(
             [*first, *second], answer, body.model, cut_of(body), ignored=tuple(body.model_extra or ())

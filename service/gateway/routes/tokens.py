@@ -10,7 +10,7 @@ from service.broker.protocol import Tokenized
 from service.gateway.access.auth import Access, Caller, Scope
 from service.gateway.errors import FieldError, GatewayError
 from service.gateway.inference.parsing.conversation import check_totals, conversation
-from service.gateway.inference.parsing.json_body import read_json
+from service.gateway.inference.parsing.json_body import read_json_body
 from service.gateway.inference.respond import ignored
 from service.gateway.inference.tokenizing import TokenizeRequest, tokenized
 from service.gateway.inference.validated import RequestLimits
@@ -32,7 +32,7 @@ _DETOKENIZE = json_body("DetokenizeBody")
 async def tokenize(request: Request, caller: _User) -> Response:
     """The token ids that the language model reads of a prompt, or of messages in its template."""
     gateway = gateway_of(request)
-    body = await read_json(request, TokenizeBody)
+    body = await read_json_body(request, TokenizeBody)
     wanted = await _wanted(body, gateway.sources_of(caller.tenant), gateway.limits)
 
     def answer(found: Tokenized, info: ModelInfo) -> dict[str, Any]:
@@ -46,7 +46,7 @@ async def tokenize(request: Request, caller: _User) -> Response:
 @router.post("/detokenize", response_model=None, responses=documented(Detokenized), openapi_extra=_DETOKENIZE)
 async def detokenize(request: Request, caller: _User) -> Response:
     """The text of token ids."""
-    body = await read_json(request, DetokenizeBody)
+    body = await read_json_body(request, DetokenizeBody)
     wanted = TokenizeRequest(ids=tuple(body.tokens))
 
     def answer(found: Tokenized, _: ModelInfo) -> dict[str, Any]:

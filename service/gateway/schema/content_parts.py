@@ -219,7 +219,7 @@ else:
 ContentPart = Annotated[TextPart | MediaPart, Field(discriminator="type")]
 
 
-def unread(part: PartModel) -> list[str]:
+def unread_of_part(part: PartModel) -> list[str]:
     """The fields of a content part that nothing reads, also those inside of its link."""
     inner = [value for name in type(part).model_fields if isinstance(value := getattr(part, name), PartModel)]
     return [*(part.model_extra or ()), *(name for one in inner for name in one.model_extra or ())]

@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from pandagpt_core.speech.base import SpokenSegment, joined
+from pandagpt_core.speech.base import SpokenSegment, joined_text
 from pandagpt_core.speech.languages import name_of
 from service.broker.protocol import Done, Event, Failed, Heard, Started
 from service.gateway.errors import error_object
@@ -38,7 +38,7 @@ class TranscriptSoFar:
 
     @property
     def text(self) -> str:
-        return joined([segment for _, segment in self.segments])
+        return joined_text([segment for _, segment in self.segments])
 
     def usage(self) -> dict[str, Any]:
         return {"type": "duration", "seconds": self.shape.seconds}

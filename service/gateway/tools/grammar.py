@@ -10,7 +10,7 @@ from typing import Any
 
 from pandagpt_core import grammars
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.tools import ARGUMENTS_BEFORE, CALL_CLOSE, CALL_OPEN, NAME_BEFORE, inside
+from pandagpt_core.tools import ARGUMENTS_BEFORE, CALL_CLOSE, CALL_OPEN, NAME_BEFORE, json_inside
 from pandagpt_core.types import Grammar
 from service.gateway.tools.request import Tool, ToolRequest
 
@@ -75,7 +75,7 @@ def _text(request: ToolRequest, schemas: Mapping[str, Mapping[str, Any]], answer
 def _functions(schemas: Mapping[str, Mapping[str, Any]]) -> list[str]:
     rules = []
     for number, (name, schema) in enumerate(schemas.items()):
-        before = json.dumps(inside(name) + ARGUMENTS_BEFORE, ensure_ascii=False)
+        before = json.dumps(json_inside(name) + ARGUMENTS_BEFORE, ensure_ascii=False)
         rules.append(f"f{number}: {before} a{number}\na{number}: %json {_inline(schema)}")
     return rules
 

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from pandagpt_core.interface import ServedModel
-from pandagpt_core.speech.base import Recogniser, SpeechOptions, SpokenSegment, joined, windows
+from pandagpt_core.speech.base import Recogniser, SpeechOptions, SpokenSegment, joined_text, windows
 from pandagpt_core.types import Conversation, Fields, Modality
 from service.broker.protocol import Generate
 from service.worker.encoding.encoder_executor import SPEECH, Encoded
@@ -53,7 +53,7 @@ def _written(recogniser: Recogniser, samples: np.ndarray) -> SpokenText:
                 break
     except Exception:
         log.exception("a sound could not be written down")
-    text = joined(found)
+    text = joined_text(found)
     return SpokenText(text, language if text else "")
 
 

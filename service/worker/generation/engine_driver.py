@@ -17,7 +17,7 @@ from service.metrics import WorkerMetrics
 from service.worker.encoding.spoken import speech_fields, spoken_texts, with_speech
 from service.worker.generation.between_steps import PieceQueue, explain, look_up, publish_prompts
 from service.worker.generation.quarantine import Quarantine
-from service.worker.jobs import Job, conversation, pending, sequence_of
+from service.worker.jobs import Job, conversation_of, pending, sequence_of
 
 log = logging.getLogger(__name__)
 COUNTED = ("stop", "length")  # the reasons by which a choice that was not given up ends
@@ -156,7 +156,7 @@ class EngineDriver:
         with self._failing(job):
             speech = spoken_texts(request, job.embeddings) if request.speech else []
             if speech:
-                job.asked = with_speech(conversation(request), speech, self._runtime, self._speech_tokens)
+                job.asked = with_speech(conversation_of(request), speech, self._runtime, self._speech_tokens)
             for sequence in pending(job, request):
                 admitted = self._runtime.admit(sequence)
                 lengths[int(sequence.id.rpartition("/")[2]) // request.n] = admitted.prompt_tokens

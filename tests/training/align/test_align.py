@@ -20,8 +20,8 @@ from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.align import checkpoint
 from pandagpt_core.training.align.run import LEAST_TEMPERATURE, Contrast, align
-from pandagpt_core.training.align.settings import AlignSettings, parse_settings
-from pandagpt_core.training.align.towers import open_tower, stacked
+from pandagpt_core.training.align.settings import AlignSettings, parse_align_settings
+from pandagpt_core.training.align.towers import open_tower, stacked_arrays
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.types import Modality
 from recipes.panda_mini.eval_manifest import npy
@@ -53,7 +53,7 @@ def make(tiny_folder: Path, tmp_path: Path) -> Make:
             "features": {"cache": str(tmp_path / "features")},
             "train": steps,
         }
-        return parse_settings(said)
+        return parse_align_settings(said)
 
     return settings
 
@@ -105,7 +105,7 @@ def test_what_is_trained_is_what_the_encoder_computes(modality: Modality, tiny_f
     array = rng.integers(0, 512, (1, 77)) if modality == Modality.TEXT else rng.normal(size=shapes[modality])
     array = array.astype(np.int64 if modality == Modality.TEXT else np.float32)
     tower = open_tower(tiny_folder, read_model_folder(tiny_folder), modality)
-    ours = torch.nn.functional.normalize(tower(*stacked([array])), dim=-1)
+    ours = torch.nn.functional.normalize(tower(*stacked_arrays([array])), dim=-1)
     runtime = Runtime.load(tiny_folder)
     theirs = runtime.unit(modality, runtime.encode(modality, [array])[0])
     np.testing.assert_allclose(ours[0].detach().numpy(), theirs, atol=1e-5)

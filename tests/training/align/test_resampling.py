@@ -17,7 +17,7 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.align.run import Contrast, align
-from pandagpt_core.training.align.settings import AlignSettings, parse_settings
+from pandagpt_core.training.align.settings import AlignSettings, parse_align_settings
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.types import Modality
 from recipes.panda_mini.eval_manifest import npy
@@ -42,7 +42,7 @@ def make(tiny_folder: Path, tmp_path: Path) -> Make:
     (media / "pairs.json").write_text(json.dumps(pairs))
 
     def settings(out: str = "run", soft_tokens: int = K, model: Path = tiny_folder, **train: Any) -> AlignSettings:
-        return parse_settings(
+        return parse_align_settings(
             {
                 "model": str(model),
                 "out": str(tmp_path / out),

@@ -22,7 +22,7 @@ from pandagpt_core.training.tune.bind_model import Phase, TrainableBind, build_b
 from pandagpt_core.training.tune.data.layout import layout_of
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.run import train
-from pandagpt_core.training.tune.settings import TuneSettings, parse_settings
+from pandagpt_core.training.tune.settings import TuneSettings, parse_tune_settings
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from tests.parity.bind_tiny import SIZES, Golden, convert, originals
 
@@ -184,7 +184,7 @@ def make(folder: Path, tmp_path: Path) -> Make:
     (tmp_path / "data.json").write_text(json.dumps(entries))
 
     def settings(out: str, phase: Phase, **train: Any) -> TuneSettings:
-        return parse_settings(
+        return parse_tune_settings(
             {
                 "model": str(folder),
                 "out": str(tmp_path / out),

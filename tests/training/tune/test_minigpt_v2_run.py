@@ -13,7 +13,7 @@ from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.run import train
-from pandagpt_core.training.tune.settings import TuneSettings, parse_settings, read_settings
+from pandagpt_core.training.tune.settings import TuneSettings, parse_tune_settings, read_tune_settings
 
 SIZES = EvaSizes(width=8, blocks=1, heads=2, mlp=16, patch=112)  # 16 patches of a picture, 4 rows
 
@@ -38,7 +38,7 @@ def settings(golden: Path, tmp_path: Path) -> TuneSettings:
         said = [{"from": "human", "value": "[vqa] what colour"}, {"from": "gpt", "value": colour}]
         entries = [{"image": f"{colour}.png", "conversations": said}]
         (tmp_path / f"{colour}.json").write_text(json.dumps(entries))
-    return parse_settings(
+    return parse_tune_settings(
         {
             "model": str(tmp_path / "base"),
             "out": str(tmp_path / "run"),
@@ -74,7 +74,7 @@ def test_two_pictures_of_a_conversation_are_named_as_a_fault(settings: TuneSetti
 
 @pytest.mark.parametrize("stage", [1, 2, 3])
 def test_the_papers_stages_are_configurations_of_this_trainer(root: Path, stage: int) -> None:
-    settings = read_settings(root / "recipes" / "minigpt_v2" / f"stage{stage}.toml")
+    settings = read_tune_settings(root / "recipes" / "minigpt_v2" / f"stage{stage}.toml")
     assert (settings.lora.r, settings.lora.targets, settings.train.schedule) == (64, ("q_proj", "v_proj"), "cosine")
     weak = [ratio for file, ratio in zip(settings.data.files, settings.data.ratios, strict=True) if "weak" in file]
     assert bool(sum(weak)) == (stage == 1)
@@ -83,4 +83,4 @@ def test_the_papers_stages_are_configurations_of_this_trainer(root: Path, stage:
 
 def test_ratios_are_one_for_each_file() -> None:
     with pytest.raises(InvalidRequest, match=r"data\.ratios has 1 numbers for 2 files"):
-        parse_settings({"model": "m", "out": "o", "data": {"files": ["a", "b"], "ratios": [1]}})
+        parse_tune_settings({"model": "m", "out": "o", "data": {"files": ["a", "b"], "ratios": [1]}})

@@ -6,13 +6,13 @@ from typing import Any
 import pytest
 
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.training.tune.settings import described, parse_settings, read_settings
+from pandagpt_core.training.tune.settings import described, parse_tune_settings, read_tune_settings
 
 LEAST: dict[str, Any] = {"model": "m", "out": "o", "data": {"files": ["x.json"]}}
 
 
 def test_the_defaults_are_pandagpts() -> None:
-    settings = parse_settings(LEAST)
+    settings = parse_tune_settings(LEAST)
     lora, train = settings.lora, settings.train
     assert (lora.r, lora.alpha, lora.dropout) == (32, 32.0, 0.1)
     assert lora.targets == ("q_proj", "k_proj", "v_proj", "o_proj")
@@ -36,14 +36,14 @@ def test_the_defaults_are_pandagpts() -> None:
 )
 def test_a_wrong_key_is_told_with_its_value_and_limit(wrong: dict[str, Any], told: str) -> None:
     with pytest.raises(InvalidRequest) as refused:
-        parse_settings(LEAST | wrong, "run.toml")
+        parse_tune_settings(LEAST | wrong, "run.toml")
     assert refused.value.message == f"run.toml: {told}"
 
 
 def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
     file = tmp_path / "run.toml"
     file.write_text('model = "base"\nout = "/elsewhere/run"\n[data]\nfiles = ["a.json"]\nmedia = "pictures"\n')
-    settings = read_settings(file)
+    settings = read_tune_settings(file)
     assert settings.model == str(tmp_path / "base")
     assert settings.out == "/elsewhere/run"
     assert (settings.data.files, settings.data.media) == ((str(tmp_path / "a.json"),), str(tmp_path / "pictures"))
@@ -55,7 +55,7 @@ def test_a_file_that_cannot_be_read_is_named(text: str | None, told: str, tmp_pa
     if text is not None:
         file.write_text(text)
     with pytest.raises(InvalidRequest, match=rf"run\.toml.*{told}|{told}.*run\.toml"):
-        read_settings(file)
+        read_tune_settings(file)
 
 
 def test_every_key_is_described_and_its_default_is_what_an_empty_file_gives() -> None:

@@ -30,7 +30,7 @@ from pandagpt_core.training.batch import MediumTokens, answer_sums, collate
 from pandagpt_core.training.tune.model import read_media, resampled
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.run import build_of, train, trainable_folder
-from pandagpt_core.training.tune.settings import TuneSettings, parse_settings
+from pandagpt_core.training.tune.settings import TuneSettings, parse_tune_settings
 from pandagpt_core.training.tune.soft_tokens import fresh_spec, resampler_spec
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from tests.soft_tokens import random_resampler, spec_of, with_soft_tokens
@@ -48,7 +48,7 @@ def make(make_settings: Make) -> Make:
     def settings(out: str = "run", soft_tokens: int = K, model: Path | None = None, **changes: Any) -> TuneSettings:
         said = msgspec.to_builtins(make_settings(out, **changes))
         said |= {"soft_tokens": soft_tokens, "resampler": SIZES}
-        return parse_settings(said | ({"model": str(model)} if model is not None else {}))
+        return parse_tune_settings(said | ({"model": str(model)} if model is not None else {}))
 
     return settings
 

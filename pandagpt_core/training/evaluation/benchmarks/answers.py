@@ -5,7 +5,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_json, read_lines
+from pandagpt_core.training.evaluation.benchmarks.base import (
+    Figure,
+    Files,
+    Question,
+    entry,
+    read_annotations,
+    read_lines,
+)
 from pandagpt_core.training.evaluation.measures import Mean, rate
 
 # Parts of an answer that VQA's comparison leaves out or makes alike.
@@ -35,9 +42,9 @@ def read_vqa(files: Files) -> list[Question]:
     """
     if files.questions is None:
         raise InvalidRequest("VQA has two files: name the questions too")
-    asked = read_json(files.questions)
+    asked = read_annotations(files.questions)
     subset = asked.get("data_subtype", "val2014")
-    people = {one["question_id"]: one for one in read_json(files.annotations)["annotations"]}
+    people = {one["question_id"]: one for one in read_annotations(files.annotations)["annotations"]}
 
     def question(one: Mapping[str, Any]) -> Question:
         answers = [given["answer"] for given in people[one["question_id"]]["answers"]]
@@ -54,7 +61,7 @@ def score_vqa(questions: Sequence[Question], answers: Sequence[str]) -> Mapping[
 
 def read_gqa(files: Files) -> list[Question]:
     """{"<id>": {"imageId", "question", "answer"}, ...}, as GQA publishes its balanced questions."""
-    data = read_json(files.annotations)
+    data = read_annotations(files.annotations)
 
     def question(one: Mapping[str, Any]) -> Question:
         return Question(f"{one['imageId']}.jpg", SHORT.format(one["question"]), one["answer"])

@@ -90,7 +90,7 @@ def run_benchmark(
     return BenchmarkOutcome(benchmark.name, model.name, figures, tuple(zip(questions, answers, strict=True)))
 
 
-def read_json(path: Path) -> Any:
+def read_annotations(path: Path) -> Any:
     """Raises InvalidRequest."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_json
+from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_annotations
 from pandagpt_core.training.evaluation.benchmarks.cider import cider
 from pandagpt_core.training.evaluation.benchmarks.figures import interval
 
@@ -12,7 +12,7 @@ PROMPT = "[caption] please describe this image"
 
 def read_coco_captions(files: Files) -> list[Question]:
     """COCO's file: `images` with `file_name`, `annotations` with `image_id` and `caption`."""
-    data = read_json(files.annotations)
+    data = read_annotations(files.annotations)
     captions: dict[Any, list[str]] = {}
     for one in data["annotations"]:
         captions.setdefault(one["image_id"], []).append(one["caption"])
@@ -25,7 +25,7 @@ def read_coco_captions(files: Files) -> list[Question]:
 
 def read_flickr30k(files: Files) -> list[Question]:
     """Karpathy's split: `images` with `filename`, `split` and `sentences` with `raw`; those of the split test."""
-    data = [one for one in read_json(files.annotations)["images"] if one["split"] == "test"]
+    data = [one for one in read_annotations(files.annotations)["images"] if one["split"] == "test"]
 
     def question(one: Mapping[str, Any]) -> Question:
         return Question(one["filename"], PROMPT, [sentence["raw"] for sentence in one["sentences"]])

@@ -41,7 +41,7 @@ class Drawn:
         return {"n": self.n, "value": round(self.value, 4), "interval_95": bounds}
 
 
-def drawn(items: Sequence[_Item], score: Callable[[Sequence[_Item]], float]) -> Drawn:
+def bootstrapped(items: Sequence[_Item], score: Callable[[Sequence[_Item]], float]) -> Drawn:
     return Drawn(len(items), score(items), _bounds(items, score))
 
 

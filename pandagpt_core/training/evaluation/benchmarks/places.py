@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pandagpt_core.boxes import best_iou, read_boxes, to_norm
-from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_json
+from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_annotations
 from pandagpt_core.training.evaluation.measures import rate
 
 OVERLAP = 0.5
@@ -14,7 +14,7 @@ PROMPT = "[refer] give me the location of {}"
 def read_refcoco(files: Files) -> list[Question]:
     """A list of {"img_id", "sents", "bbox": [x, y, w, h], "width", "height"}: one phrase an entry, as MiniGPT-v2's
     evaluation files have it. A picture's name ends in .jpg; an id that goes on behind it (COCO_..._0) is cut there."""
-    data = read_json(files.annotations)
+    data = read_annotations(files.annotations)
     return [entry(files.annotations, index, one, _question) for index, one in enumerate(data)]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pandagpt_core.training.evaluation.benchmarks.base import Figure, Files, Question, entry, read_lines
-from pandagpt_core.training.evaluation.benchmarks.figures import drawn
+from pandagpt_core.training.evaluation.benchmarks.figures import bootstrapped
 from pandagpt_core.training.evaluation.measures import rate
 
 DENIALS = frozenset({"no", "not"})
@@ -33,7 +33,7 @@ def score_pope(questions: Sequence[Question], answers: Sequence[str]) -> Mapping
         figures["precision"] = rate([there for yes, there in pairs if yes])
     if any(there for _, there in pairs):
         figures["recall"] = rate([yes for yes, there in pairs if there])
-    return {**figures, "F1": drawn(pairs, f1), "yes": rate([yes for yes, _ in pairs])}
+    return {**figures, "F1": bootstrapped(pairs, f1), "yes": rate([yes for yes, _ in pairs])}
 
 
 def is_yes(answer: str) -> bool:

@@ -43,7 +43,7 @@ def layout_of(folder: Trained, tokenizer: Tokenizer, most: int) -> TurnLayout:
     return _LAYOUTS[folder.template](folder, tokenizer, most)
 
 
-def rows_of(folder: Trained) -> int:
+def rows_per_medium(folder: Trained) -> int:
     """Rows that a medium has in a prompt; 0 where all media of a conversation have one together."""
     if not isinstance(folder, MiniGPTv2Folder):
         return 0
@@ -52,7 +52,7 @@ def rows_of(folder: Trained) -> int:
 
 def _of_rows(folder: MiniGPTv2Folder, tokenizer: Tokenizer, most: int) -> TurnLayout:
     """MiniGPT-v2's: as its trainer had it with its own template, else as it is served; None at each row."""
-    rows = rows_of(folder)
+    rows = rows_per_medium(folder)
     if folder.template == "minigpt-v2":
         return lambda chat, media: tokenize_minigpt(chat, tokenizer, rows, most, media=media)
     return widened(_served(folder, tokenizer, most), rows)

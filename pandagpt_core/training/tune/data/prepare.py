@@ -18,7 +18,7 @@ from pandagpt_core.systems.encoder import load_encoder, token_towers
 from pandagpt_core.training.tune.data.dataset import SoftTokens, TrainSet, examples_of, media_of
 from pandagpt_core.training.tune.data.encode import Encode, EncodeOutcome, Source, encode_all
 from pandagpt_core.training.tune.data.features import FeatureStore, MediumFeatures
-from pandagpt_core.training.tune.data.layout import Trained, layout_of, rows_of, widened
+from pandagpt_core.training.tune.data.layout import Trained, layout_of, rows_per_medium, widened
 from pandagpt_core.training.tune.data.samples import ChatSample, read_samples
 from pandagpt_core.training.tune.devices import device_name
 from pandagpt_core.training.tune.settings import TuneSettings
@@ -60,7 +60,7 @@ def learn_from(
     """Read the conversations and see that their media are encoded, each process a share of them."""
     samples = read_samples([Path(file) for file in settings.data.files])
     spec = resampler_spec(folder, settings)
-    cache, rows = Path(settings.features.cache), rows_of(folder)
+    cache, rows = Path(settings.features.cache), rows_per_medium(folder)
     store = FeatureStore(cache, kept_digest(folder, tokens=spec is not None), features_of(folder), rows)
     opened = open_encoder if spec is None else open_token_towers
     outcome = _encoded(samples, settings, path, folder, accelerator, store, opened)

@@ -36,7 +36,7 @@ class _Line(msgspec.Struct):
 _decoder = msgspec.json.Decoder(_Line)
 
 
-async def split(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
+async def split_lines(pieces: AsyncIterator[bytes]) -> AsyncIterator[tuple[int, bytes]]:
     """Numbered lines that hold something, without a byte order mark. Raises `invalid_request` for one too long."""
     rest, number = b"", 0
     async for piece in pieces:
@@ -89,7 +89,7 @@ async def checked(pieces: AsyncIterator[bytes], endpoint: str) -> tuple[int, lis
     seen: set[int] = set()  # hashes of ids: a text may be long
     errors: list[dict[str, Any]] = []
     try:
-        async for number, line in split(pieces):
+        async for number, line in split_lines(pieces):
             try:
                 found = read_line(number, line, endpoint)
                 check_keys(line, found.body)

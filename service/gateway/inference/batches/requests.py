@@ -41,7 +41,7 @@ class BatchCall:
     started: Callable[[RequestRecord], None]
 
 
-async def run(call: BatchCall, url: str, body: bytes) -> dict[str, Any]:
+async def answer_line(call: BatchCall, url: str, body: bytes) -> dict[str, Any]:
     """The whole answer. Raises the errors of the endpoint, those of its JSON body among them."""
     model, answer = ENDPOINTS[url]
     data = await JsonBounds().read(pieces(body), BODY, "body")

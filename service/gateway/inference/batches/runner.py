@@ -22,8 +22,8 @@ from service.broker.gateway.request_record import RequestRecord
 from service.gateway.access.auth import Caller
 from service.gateway.access.rate_limit import UsageMeter
 from service.gateway.errors import GatewayError, error_object, from_core
-from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split
-from service.gateway.inference.batches.requests import BatchCall, run
+from service.gateway.inference.batches.lines import BatchLine, checked, read_line, split_lines
+from service.gateway.inference.batches.requests import BatchCall, answer_line
 from service.gateway.inference.service import RequestService
 from service.gateway.inference.validated import RequestLimits
 from service.gateway.json_answer import json_bytes
@@ -50,7 +50,7 @@ class BatchRunner:
     usage: UsageMeter
     sources: Callable[[str], MediaSources]
     lines: int
-    answer: Callable[[BatchCall, str, bytes], Awaitable[dict[str, Any]]] = run
+    answer: Callable[[BatchCall, str, bytes], Awaitable[dict[str, Any]]] = answer_line
     retry_s: float = RETRY_S
     name: str = field(default_factory=lambda: uuid.uuid4().hex)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
@@ -181,7 +181,7 @@ class BatchRunner:
     async def _open_lines(self, batch: StoredBatch, at_once: int) -> AsyncGenerator[BatchLine, None]:
         """The lines without a result, in order; so many are looked up at once."""
         chunk: list[BatchLine] = []
-        async for number, raw in split(self._pieces(batch)):
+        async for number, raw in split_lines(self._pieces(batch)):
             chunk.append(read_line(number, raw, batch.endpoint))
             if len(chunk) >= at_once:
                 for line in await self._undone(batch, chunk):
@@ -255,7 +255,7 @@ class BatchRunner:
 
     async def _results(self, batch: StoredBatch, mark: bytes, expired: bool) -> AsyncIterator[bytes]:
         chunk: list[tuple[int, str]] = []
-        async for one in split(self._pieces(batch)):
+        async for one in split_lines(self._pieces(batch)):
             chunk.append((one[0], read_line(*one, batch.endpoint).custom_id))
             if len(chunk) >= CHUNK:
                 async for line in self._of_chunk(batch, chunk, mark, expired):

@@ -93,7 +93,7 @@ def embedding_list(found: Embedded, model: str, as_base64: bool) -> dict[str, An
         {"object": "embedding", "index": at, "embedding": _written(vector, as_base64)}
         for at, vector in enumerate(found.vectors)
     ]
-    return {"object": "list", "data": rows, "model": model, "usage": usage(found)}
+    return {"object": "list", "data": rows, "model": model, "usage": embedding_usage(found)}
 
 
 def _written(vector: np.ndarray, as_base64: bool) -> list[float] | str:
@@ -103,7 +103,7 @@ def _written(vector: np.ndarray, as_base64: bool) -> list[float] | str:
     return numbers
 
 
-def usage(found: Embedded) -> dict[str, Any]:
+def embedding_usage(found: Embedded) -> dict[str, Any]:
     """OpenAI's object, and the media beside it."""
     details = {f"{modality}_items": count for modality, count in sorted(found.items.items())}
     return {"prompt_tokens": found.tokens, "total_tokens": found.tokens, "prompt_tokens_details": details}

@@ -12,7 +12,7 @@ from service.gateway.inference.validated import GenerateRequest, RequestLimits, 
 from service.gateway.media.medium import MediaInput, read_part
 from service.gateway.media.sources import MediaSources
 from service.gateway.schema.content_parts import Message, TextPart
-from service.gateway.schema.content_parts import unread as unread_of_part
+from service.gateway.schema.content_parts import unread_of_part as unread_of_part
 from service.gateway.schema.requests import ChatBody
 from service.gateway.schema.sampling import StreamOptions
 from service.gateway.schema.unsupported import unread

@@ -28,7 +28,7 @@ BODY = "The JSON body"
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-async def read_json(request: Request, model: type[_Model]) -> _Model:
+async def read_json_body(request: Request, model: type[_Model]) -> _Model:
     """The body as `model`. Raises `invalid_request` with the field's path, `too_large`."""
     return parsed(await _read(request), model)
 

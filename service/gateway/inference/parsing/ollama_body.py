@@ -52,7 +52,7 @@ async def chat_request(body: OllamaChat, sources: MediaSources, limits: RequestL
     return replace(wanted, kind=CHAT, ignored=_unread(body))
 
 
-async def generate_request(body: OllamaGenerate, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
+async def ollama_request(body: OllamaGenerate, sources: MediaSources, limits: RequestLimits) -> GenerateRequest:
     """Raises `invalid_request`, `too_large`."""
     _check({name: getattr(body, name) for name in ("suffix", "template", "context")})
     if body.raw:

@@ -4,7 +4,13 @@ import pytest
 from starlette.requests import Request
 
 from service.gateway.errors import GatewayError
-from service.gateway.inference.parsing.json_body import ESCAPE_BYTES, MAX_STRUCTURE, MAX_WORK, WIDE_BYTES, read_json
+from service.gateway.inference.parsing.json_body import (
+    ESCAPE_BYTES,
+    MAX_STRUCTURE,
+    MAX_WORK,
+    WIDE_BYTES,
+    read_json_body,
+)
 from service.gateway.schema.requests import ChatBody
 
 BODY = b'{"messages": [{"role": "user", "content": "Hi"}], "seed": 4}'
@@ -17,7 +23,7 @@ async def read(body: bytes, content_type: bytes = b"application/json", step: int
         return {"type": "http.request", "body": pieces.pop(0), "more_body": bool(pieces)}
 
     scope = {"type": "http", "method": "POST", "headers": [(b"content-type", content_type)]}
-    return await read_json(Request(scope, receive), ChatBody)
+    return await read_json_body(Request(scope, receive), ChatBody)
 
 
 @pytest.mark.parametrize("kind", [b"application/json", b"Application/JSON; charset=UTF-8", b"application/json;x=1"])
@@ -57,5 +63,5 @@ async def test_a_json_body_ends_at_a_limit_of_its_own() -> None:
     piece = b" " * (1 << 20)
     request = Request({"type": "http", "method": "POST", "headers": []}, receive)
     with pytest.raises(GatewayError, match=f"{64 << 20} bytes; send large media as a form") as refused:
-        await read_json(request, ChatBody)
+        await read_json_body(request, ChatBody)
     assert (refused.value.code, refused.value.param) == ("too_large", "body")
