@@ -36,9 +36,10 @@ pandagpt:dead:<model>:{tag}                stream; life DEAD_LIFE from its last 
     admit.lua takes one out that is queued anew.
 pandagpt:record:{tag}:<request>            hash; life of a request, at least `request_ttl_s` from its last reader
     tenant, model, priority, created, deadline, entry, cancelled; `response` (how to fold the events, MessagePack),
-    `readers` (clients that read now), `attached` (clients that ever read), `left:<name>` (when a client left), `grace`
-    (seconds that the request lives without readers); under 800 B, and 40 B for each client that left within a minute.
-    Written by gateways; admit.lua creates it together with the queue entry, depart.lua counts leaving readers.
+    `readers` (clients that read now), `attached` (clients that ever read), `came:<name>` (of a client that came
+    to read), `left:<name>` (when a client left), `grace` (seconds that the request lives without readers); under 800 B,
+    and 40 B for each of these clients that reads or left within a minute. Written by gateways; admit.lua creates it
+    together with the queue entry, attach.lua and depart.lua count readers.
 pandagpt:events:{request}                  stream; life of a request
     Lists of events (field `events`) under ids `<attempt>-<n>`; about 80 B a token. Written by one worker at a time,
     or by a gateway that ends a request which no worker will end. forget.lua deletes those of a dead letter that is

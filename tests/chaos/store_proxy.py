@@ -87,7 +87,7 @@ class StoreProxy:
 
     async def _pass_on(self, command: bytes, passage: "_Passage") -> bool:
         """Whether the connection goes on."""
-        if self.counts and not any(name in command[:40].upper() for name in _GREETINGS):
+        if self.counts and command.split(b"\r\n", 3)[2].upper() not in _GREETINGS:
             self.count += 1
             if self.count == self._at:
                 return await self._do_harm(command, passage)

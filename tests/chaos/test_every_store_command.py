@@ -148,6 +148,24 @@ async def leave(gateways: Gateways) -> None:
     await _ends_cancelled(gateways, record)
 
 
+async def come(gateways: Gateways) -> None:
+    """A second reader, whose coming may fail: the request is cancelled when all have left."""
+    record = await gateways.far.submit(generate(params=LONG))
+    leaving = gateways.near_state.requests.leaving
+
+    async def come_and_leave() -> None:
+        with suppress(StoreUnavailable):
+            leaving.leave(await leaving.come(record))
+        await gateways.near.departed()
+
+    try:
+        await gateways.attempt(come_and_leave())
+    except Died:
+        await gateways.far.cancel_record(record)  # the killed gateway's reader counts for good
+    await gateways.far.leave(record)
+    await _ends_cancelled(gateways, record)
+
+
 async def repeat(gateways: Gateways) -> None:
     """A request under an `Idempotency-Key`, and the caller's repeat of it."""
     await _repeated(gateways, WANTED)
@@ -369,6 +387,7 @@ PATHS: tuple[Callable[[Gateways], Coroutine[Any, Any, None]], ...] = (
     read,
     cancel,
     leave,
+    come,
     repeat,
     repeat_medium,
     repeat_vectors,

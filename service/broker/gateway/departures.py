@@ -52,7 +52,7 @@ class Departures:
 
         The counts after that; None for a request that is gone, or where the store did not answer for `PATIENCE`.
         """
-        return self._add(_Departure(record))
+        return self._add(_Departure(record, name=record.reader or secrets.token_hex(8)))
 
     def submit(self, request: Request) -> None:
         """A submit was given up, and its outcome is unknown: cancel the request, or refuse it where it comes late."""
@@ -128,7 +128,8 @@ class Departures:
         lives = (self._records.life(record.deadline), CANCELS_KEPT, QUEUE_LIFE)
         submitted = (departure.submitted, TOMBSTONE_LIFE if departure.submitted else 0)
         repeats = (round(time.time()), 2 * round(PATIENCE))
-        return ("EVAL", scripts.DEPART, len(names), *names, record.id, departure.name, *lives, *submitted, *repeats)
+        rest = (*lives, *submitted, *repeats, int(bool(record.reader)))
+        return ("EVAL", scripts.DEPART, len(names), *names, record.id, departure.name, *rest)
 
     def _still_tried(self, leaving: Sequence[_Departure], error: StoreUnavailable) -> list[_Departure]:
         now = time.monotonic()

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
+from service.broker import scripts
 from service.broker.connection import AsyncStore, store_errors
 from service.broker.keys import Keys
 
@@ -23,23 +24,24 @@ class RequestReaders:
         """`life_s`: seconds that the record lives at least after a reader came or left."""
         self._store, self._keys, self._life = store, keys, round(life_s) + 1
 
-    async def attach(self, request_id: str) -> None:
-        """One more client reads."""
-        await self._count(request_id, readers=1, attached=1)
+    async def attach(self, request_id: str, reader: str) -> None:
+        """One more client reads, under a name of its own. A repeat counts once, and not after the client left."""
+        with store_errors():
+            await self._store.eval(scripts.ATTACH, 1, self._keys.record(request_id), reader, self._life)
 
     async def detach(self, request_id: str) -> Readers:
         """One client less reads; the counts after that."""
-        return await self._count(request_id, readers=-1, attached=0)
+        return await self._count(request_id, readers=-1)
 
     async def count(self, request_id: str) -> Readers:
-        return await self._count(request_id, readers=0, attached=0)
+        return await self._count(request_id, readers=0)
 
-    async def _count(self, request_id: str, readers: int, attached: int) -> Readers:
+    async def _count(self, request_id: str, readers: int) -> Readers:
         key = self._keys.record(request_id)
         with store_errors():
             pipe: Any = self._store.pipeline(transaction=False)
             pipe.hincrby(key, "readers", readers)
-            pipe.hincrby(key, "attached", attached)
+            pipe.hincrby(key, "attached", 0)
             pipe.expire(key, self._life)  # also where it expired just now: no key lives for ever
             pipe.hget(key, "grace")
             now, ever, _, grace = await pipe.execute()

@@ -25,7 +25,8 @@ TOMBSTONE_LIFE = 60  # seconds; longer than a command to the store may take
 
 @dataclass(frozen=True, slots=True)
 class RequestRecord:
-    """A request as admitted. `entry` is its place in the queue; `response` what the gateway gave to `submit`."""
+    """A request as admitted. `entry` is its place in the queue; `response` what the gateway gave to `submit`; `reader`
+    the name of the client that came to read it, "" for the one that sent it."""
 
     id: str
     tenant: str
@@ -37,6 +38,7 @@ class RequestRecord:
     response: bytes = b""
     grace_s: float = 0.0
     cancelled: bool = False
+    reader: str = ""
 
     def at(self, entry: bytes) -> "RequestRecord":
         """The same at another place of the queue."""

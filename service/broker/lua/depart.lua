@@ -1,8 +1,8 @@
 -- A client left a request. The last one to leave cancels it: marked in its record, and noted for the workers.
 -- KEYS: record, cancels. ARGV: id, a name of this departure (a repeat of the script counts once), life of the record (s),
 -- cancels kept, life of the cancels (s), for a submit that was given up with an unknown outcome its creation time and the
--- life (s) of the mark that refuses it, should it still come ('' and 0 otherwise), and the time (s) and for how long (s) a
--- departure may be repeated.
+-- life (s) of the mark that refuses it, should it still come ('' and 0 otherwise), the time (s) and for how long (s) a
+-- departure may be repeated, and '1' for a client that came by attach.lua under this name: if it came.
 -- Answers {'cancelled' | 'kept' | 'unknown', readers now, readers ever, grace, queue entry}.
 local record, cancels, created = KEYS[1], KEYS[2], ARGV[6]
 if redis.call('HEXISTS', record, 'tenant') == 0 then
@@ -14,7 +14,9 @@ if redis.call('HEXISTS', record, 'tenant') == 0 then
 end
 local another = created ~= '' and redis.call('HGET', record, 'created') ~= created  -- a repeat, whose client still reads
 if not another and redis.call('HSETNX', record, 'left:' .. ARGV[2], ARGV[8]) == 1 then
-  redis.call('HINCRBY', record, 'readers', -1)
+  if ARGV[10] ~= '1' or redis.call('HDEL', record, 'came:' .. ARGV[2]) == 1 then
+    redis.call('HINCRBY', record, 'readers', -1)
+  end
   if redis.call('HLEN', record) > 100 then  -- many came and left: forget those that nobody repeats any more
     local all = redis.call('HGETALL', record)
     for i = 1, #all, 2 do

@@ -1,10 +1,11 @@
-"""Readers that leave a request: it is cancelled when no client reads any more, or runs on for a later one."""
+"""Readers that come and leave: a request is cancelled when no client reads it any more, or runs on for a later one."""
 
 import asyncio
+import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from service.broker.errors import BrokerError
+from service.broker.errors import BrokerError, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.broker.gateway.readers import Readers, RequestReaders
 from service.broker.gateway.request_record import RequestRecord
@@ -16,6 +17,17 @@ class LeavingReaders:
     broker: Broker
     readers: RequestReaders
     background: BackgroundTasks
+
+    async def come(self, record: RequestRecord) -> RequestRecord:
+        """The record by which this reader leaves. One that fails to come, or leaves meanwhile, counts no longer. Raises
+        StoreUnavailable."""
+        record = replace(record, reader=secrets.token_hex(8))
+        try:
+            await self.readers.attach(record.id, record.reader)
+        except (StoreUnavailable, asyncio.CancelledError):
+            self.leave(record)
+            raise
+        return record
 
     def leave(self, record: RequestRecord, in_background: bool = False) -> None:
         """A reader left before the end: cancel the request, now or after its grace, unless another reader comes. One in

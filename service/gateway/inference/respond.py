@@ -111,7 +111,7 @@ class Responder:
         """The stream of a request that exists, beyond the event of that number. Its caller reads it from now on."""
         seen, service = caller.seen, self.requests
         if not head_only(request.scope):  # a reader of the head alone does not leave
-            await service.readers.attach(record.id)
+            record = await service.leaving.come(record)
         seen.model = record.model
         events = metered(service.broker.follow(record, self.timeouts.keep_alive_s), seen, self.metrics, timed=False)
         leave = partial(service.leaving.leave, record, bool(metadata.shape.get("background")))

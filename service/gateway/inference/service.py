@@ -161,8 +161,7 @@ class RequestService:
         """Read along with a request that exists. Raises `request_not_found`, also for one without a text to fold."""
         record = await self.find(request_id, tenant)
         metadata = read_metadata(record.response)
-        await self.readers.attach(request_id)
-        return record, metadata
+        return await self.leaving.come(record), metadata
 
     async def until_ended(self, record: RequestRecord, seconds: float = 10.0) -> None:
         """Return once the request's end stands in its events, or after so long."""

@@ -1,6 +1,7 @@
 """Clients that leave: all notices of a moment together, on a connection of their own, once each."""
 
 import asyncio
+import dataclasses
 import time
 from typing import Any
 
@@ -51,7 +52,7 @@ async def test_a_hundred_leave_while_every_connection_of_the_pool_is_in_use(valk
 async def test_the_last_reader_s_departure_cancels_and_no_other(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
         record = await broker.submit(generate())
-        await RequestReaders(broker._store, Keys(), 60).attach(record.id)
+        await RequestReaders(broker._store, Keys(), 60).attach(record.id, "a")
         first = await broker.leave(record)
         assert first is not None
         assert (first.now, cancels(valkey)) == (1, [])
@@ -72,7 +73,7 @@ async def test_a_departure_that_is_sent_twice_counts_once(broker: Broker, valkey
     """A departure is sent again where the store's answer was lost."""
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
         record = await broker.submit(generate())
-        await RequestReaders(broker._store, Keys(), 60).attach(record.id)
+        await RequestReaders(broker._store, Keys(), 60).attach(record.id, "a")
         departure = _Departure(record)
         await broker._departures._send_all([departure, departure])
         assert int(valkey.client.hget(Keys().record(record.id), "readers")) == 1
@@ -83,8 +84,8 @@ async def test_two_departures_that_are_both_sent_twice_count_once_each(broker: B
     """All of a moment travel together, so one lost answer repeats them all."""
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
         record = await broker.submit(generate())
-        for _ in range(2):
-            await RequestReaders(broker._store, Keys(), 60).attach(record.id)
+        for name in "ab":
+            await RequestReaders(broker._store, Keys(), 60).attach(record.id, name)
         both = [_Departure(record), _Departure(record)]
         await broker._departures._send_all(both)
         await broker._departures._send_all(both)
@@ -92,10 +93,25 @@ async def test_two_departures_that_are_both_sent_twice_count_once_each(broker: B
         assert cancels(valkey) == []
 
 
+async def test_a_reader_comes_once_and_not_after_it_left(broker: Broker, valkey: Valkey) -> None:
+    """The store may get a coming twice, or after its reader's departure."""
+    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
+        record = await broker.submit(generate())
+        readers, name = RequestReaders(broker._store, Keys(), 60), Keys().record(record.id)
+        for _ in range(2):
+            await readers.attach(record.id, "a")
+        await broker.leave(dataclasses.replace(record, reader="b"))
+        await readers.attach(record.id, "b")
+        assert valkey.client.hmget(name, "readers", "attached") == [b"2", b"2"]
+        await broker.leave(dataclasses.replace(record, reader="a"))
+        assert valkey.client.hget(name, "readers") == b"1"
+        assert cancels(valkey) == []
+
+
 async def test_a_record_forgets_departures_that_nobody_repeats(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings, FakeRuntime(step_delay=0.05)):
         record = await broker.submit(generate())
-        await RequestReaders(broker._store, Keys(), 60).attach(record.id)
+        await RequestReaders(broker._store, Keys(), 60).attach(record.id, "a")
         long_ago = {f"left:{number}": round(time.time()) - 3600 for number in range(150)}
         valkey.client.hset(Keys().record(record.id), mapping=long_ago)
         await broker.leave(record)
