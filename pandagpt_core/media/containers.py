@@ -12,7 +12,6 @@ import av
 from av.container import InputContainer
 
 from pandagpt_core.errors import InvalidMedia
-from pandagpt_core.media.guard import decoding
 from pandagpt_core.media.limits import Limits
 
 if TYPE_CHECKING:
@@ -123,12 +122,6 @@ def _held(container: InputContainer) -> str:
     """The codecs of its streams, by FFmpeg's own names."""
     names = [stream.codec_context.codec.canonical_name for stream in container.streams if stream.codec_context]
     return ", ".join(names[:_MAX_STREAMS]) or "no stream"
-
-
-def ffmpeg_versions() -> dict[str, tuple[int, int, int]]:
-    """Versions of the FFmpeg libraries inside PyAV, for a check against known holes."""
-    with decoding("list of library versions"):
-        return {name: (major, minor, micro) for name, (major, minor, micro) in av.library_versions.items()}
 
 
 def _max_pixels(limits: Limits) -> str:

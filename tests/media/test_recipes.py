@@ -9,7 +9,6 @@ import pytest
 
 from pandagpt_core.errors import InvalidMedia, UnsupportedModality
 from pandagpt_core.media import RECIPES, Limits, digest, load
-from pandagpt_core.media.containers import ffmpeg_versions
 
 LIMITS = Limits()
 
@@ -75,12 +74,6 @@ def test_whatever_changes_the_array_changes_the_name():
         digest(b"", "image", "imagebind-image-v1", {}),
     }
     assert len(names) == 9
-
-
-def test_ffmpegs_versions_can_be_read():
-    versions = ffmpeg_versions()
-    assert {"libavformat", "libavcodec", "libavutil", "libswscale"} <= set(versions)
-    assert versions["libavcodec"] >= (61, 0, 0)
 
 
 def test_arrays_do_not_depend_on_what_was_decoded_before(make):

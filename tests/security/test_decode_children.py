@@ -26,7 +26,7 @@ from pandagpt_core import media
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.media import samples
 from pandagpt_core.media.clouds import samples as clouds
-from pandagpt_core.media.containers import AUDIO_CODECS, VIDEO_CODECS, ffmpeg_versions, sniff
+from pandagpt_core.media.containers import AUDIO_CODECS, VIDEO_CODECS, sniff
 from pandagpt_core.media.scientific import samples as scientific
 from service.gateway.decoding.pool import DecodePool, DecodePools, PoolOptions, child_command
 from service.gateway.decoding.sandbox import LAYERS
@@ -47,7 +47,7 @@ FLOORS: Mapping[str, tuple[int, int]] = {
 
 
 def test_the_bundled_libraries_are_not_older_than_the_fixes() -> None:
-    found = ffmpeg_versions()
+    found = av.library_versions
     for library, floor in FLOORS.items():
         assert found[library][:2] >= floor, f"{library} is {found[library]}"
 

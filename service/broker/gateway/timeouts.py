@@ -34,9 +34,6 @@ class LazyTimeout:
         if self.due < self.fires_at:
             self.arm()
 
-    def lift(self) -> None:
-        self.due = math.inf
-
     def arm(self) -> None:
         """Have the timer fire at `due`."""
         if self._timer is not None:

@@ -8,7 +8,7 @@ from msgspec import structs
 from pandagpt_core.speech.base import RATE
 from pandagpt_core.types import ModelInfo
 from service.broker.protocol import Embed, Generate, Transcribe, TurnPart
-from service.gateway.inference.places import Places
+from service.gateway.inference.grounding import Grounding
 from service.gateway.inference.validated import GenerateRequest, TranscribeRequest
 from service.gateway.media.resolve import ResolvedMedia
 from service.gateway.streaming.chunks import ResponseMetadata, ViewedSpans, count_items, fingerprint_of
@@ -32,7 +32,7 @@ def embed_message(head: MessageHead, media: ResolvedMedia) -> Embed:
 
 
 def text_message(
-    head: MessageHead, wanted: GenerateRequest, media: ResolvedMedia, places: Places, default_tokens: int
+    head: MessageHead, wanted: GenerateRequest, media: ResolvedMedia, places: Grounding, default_tokens: int
 ) -> tuple[Generate, ResponseMetadata]:
     """`default_tokens`: of an answer, where nobody gives a number."""
     info, response = head.info, wanted.response

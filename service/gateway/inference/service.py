@@ -20,13 +20,13 @@ from service.broker.protocol import Request
 from service.gateway.access.auth import Caller
 from service.gateway.background import BackgroundTasks
 from service.gateway.errors import GatewayError
-from service.gateway.inference import places
+from service.gateway.inference import grounding
 from service.gateway.inference.from_zero import FromZero
+from service.gateway.inference.grounding import Grounding
 from service.gateway.inference.idempotency import Idempotency, IdempotentRequest
 from service.gateway.inference.leaving import LeavingReaders
 from service.gateway.inference.messages import MessageHead, embed_message, sound_message, text_message
 from service.gateway.inference.parsing.speech import check_language, names_one, speech_model
-from service.gateway.inference.places import Places
 from service.gateway.inference.responses.conversations import Conversations
 from service.gateway.inference.validated import EmbedRequest, GenerateRequest, TranscribeRequest
 from service.gateway.media.pictures import Pictures
@@ -195,7 +195,7 @@ class RequestService:
 
     async def _planned(self, wanted: GenerateRequest, info: ModelInfo) -> GenerateRequest:
         """With options that the model takes, and its way to call functions."""
-        asked = places.checked(info, wanted)
+        asked = grounding.checked(info, wanted)
         if not asked.tools.tools:
             return asked
         made = await plan(asked.tools, info, asked.sampling.grammar, self.options.tools)
@@ -260,9 +260,9 @@ class RequestService:
         retried_s = self.options.retry_grace_s if head.resumable else 0.0
         if isinstance(wanted, TranscribeRequest):
             return *sound_message(head, wanted, media), retried_s
-        asked = Places(wanted.options)
+        asked = Grounding(wanted.options)
         if wanted.names_places:
-            asked = await places.resolve(head.info, wanted, self.pictures)
+            asked = await grounding.resolve(head.info, wanted, self.pictures)
         message, metadata = text_message(head, wanted, media, asked, self.options.default_tokens)
         if asked.kept is not None:
             await self.pictures.keep(message.id, asked.kept)

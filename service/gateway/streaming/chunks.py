@@ -17,7 +17,7 @@ from pandagpt_core.types import Modality, ModelInfo
 from service.broker.protocol import Done, Event, Failed, Logprob, Started, Token
 from service.gateway.errors import GatewayError, error_object
 from service.gateway.schema.audio import TranscriptFormat
-from service.gateway.streaming.places import objects_json, other_fields, places_end
+from service.gateway.streaming.object_boxes import objects_json, other_fields, places_end
 from service.gateway.tools.messages import CallFold, CallStyle
 
 # A line without an empty one after it: the `openai` package takes an empty line for an event once it has seen an id.

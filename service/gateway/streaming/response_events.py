@@ -12,7 +12,7 @@ import msgspec
 
 from service.broker.protocol import Done, Event, Failed, Started, Token
 from service.gateway.streaming.chunks import ResponseMetadata, failure
-from service.gateway.streaming.places import other_fields
+from service.gateway.streaming.object_boxes import other_fields
 from service.gateway.streaming.response_items import (
     Begun,
     CallItem,

@@ -12,7 +12,7 @@ from pandagpt_core.boxes import BoxReader
 from pandagpt_core.types import ToolCall, Turn
 from service.broker.protocol import NO_TOKEN, Token
 from service.gateway.streaming.chunks import ResponseMetadata, logprob_object
-from service.gateway.streaming.places import objects_json, places_of
+from service.gateway.streaming.object_boxes import objects_json, places_of
 from service.gateway.tools.messages import call_id
 from service.gateway.tools.reader import ArgumentsDelta, CallBegun, TextDelta, ToolCallReader, ToolDelta
 

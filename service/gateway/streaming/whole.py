@@ -7,7 +7,7 @@ import msgspec
 
 from service.broker.protocol import Done, Event, Failed, Started, Token
 from service.gateway.streaming.chunks import ResponseMetadata, failure, logprob_object, usage
-from service.gateway.streaming.places import other_fields, places_of
+from service.gateway.streaming.object_boxes import other_fields, places_of
 from service.gateway.tools.messages import message_of
 
 _json = msgspec.json.Encoder()

@@ -21,8 +21,8 @@ from pandagpt_core.training.evaluation.benchmarks.base import (
 )
 from pandagpt_core.training.evaluation.benchmarks.captions import read_coco_captions, read_flickr30k, score_captions
 from pandagpt_core.training.evaluation.benchmarks.composition import read_composition, score_composition
-from pandagpt_core.training.evaluation.benchmarks.places import read_refcoco, score_refcoco
 from pandagpt_core.training.evaluation.benchmarks.pope import read_pope, score_pope
+from pandagpt_core.training.evaluation.benchmarks.refcoco import read_refcoco, score_refcoco
 
 __all__ = ["BENCHMARKS", "Benchmark", "BenchmarkOutcome", "Files", "Question", "run_benchmark"]
 

@@ -1,4 +1,4 @@
-"""Places of an original: a folder, a mirror, its authors' address; a host's facts about it."""
+"""Locations of an original: a folder, a mirror, its authors' address; a host's facts about it."""
 
 from pathlib import Path
 

@@ -19,7 +19,7 @@ from service.gateway.media.pictures import Pictures
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
+class Grounding:
     """options: checked, boxes of 0 to 1. named: the model names places. sides: in pixels, of the picture that they are
     in. kept: that picture's bytes, where it is to be drawn on."""
 
@@ -53,7 +53,7 @@ def checked(info: ModelInfo, wanted: GenerateRequest) -> GenerateRequest:
     return replace(wanted, names_places=True) if named else replace(wanted, options=options)
 
 
-async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) -> Places:
+async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) -> Grounding:
     """The options of a request that is `checked`, to a model that names places, with boxes of 0 to 1. Raises
     InvalidRequest for a box outside of the picture."""
     given, picture = wanted.places, last_picture(wanted)
@@ -65,7 +65,7 @@ async def resolve(info: ModelInfo, wanted: GenerateRequest, pictures: Pictures) 
     if given.annotate and picture is not None:
         pictures.check_size(picture.data)
         kept = picture.data
-    return Places(_options(info, wanted, boxes), True, sides, kept)
+    return Grounding(_options(info, wanted, boxes), True, sides, kept)
 
 
 def last_picture(wanted: GenerateRequest) -> MediaInput | None:
