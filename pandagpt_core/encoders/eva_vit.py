@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pandagpt_core.empty_weights import init_empty_weights
+from pandagpt_core.encoders.transformer import MLP
 from pandagpt_core.errors import CheckpointError, InvalidMedia, UnsupportedModality
 from pandagpt_core.llm.quant.linear import Linear
 from pandagpt_core.types import Modality
@@ -89,17 +90,6 @@ class EvaAttention(nn.Module):
         return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # [N, H, T, D / H]
 
 
-class EvaMLP(nn.Module):
-    def __init__(self, width: int, inner: int) -> None:
-        super().__init__()
-        self.fc1 = Linear(width, inner)
-        self.fc2 = Linear(inner, width)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        projected: torch.Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return projected
-
-
 class EvaBlock(nn.Module):
     """Pre-norm; `inner` is the element type between its products, None keeps the input's."""
 
@@ -109,7 +99,7 @@ class EvaBlock(nn.Module):
         self.norm1 = nn.LayerNorm(sizes.width, eps=BLOCK_EPS)
         self.attn = EvaAttention(sizes.width, sizes.heads)
         self.norm2 = nn.LayerNorm(sizes.width, eps=BLOCK_EPS)
-        self.mlp = EvaMLP(sizes.width, sizes.mlp)
+        self.mlp = MLP(sizes.width, sizes.mlp)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         x = x + self.attn(self._within(self.norm1(x)))

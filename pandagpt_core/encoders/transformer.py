@@ -41,12 +41,12 @@ class Attention(nn.Module):
 
 
 class MLP(nn.Module):
-    """Width to four widths and back, through the exact (erf) GELU."""
+    """`width` to `inner` and back, through the exact (erf) GELU."""
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, inner: int) -> None:
         super().__init__()
-        self.fc1 = Linear(width, MLP_RATIO * width)
-        self.fc2 = Linear(MLP_RATIO * width, width)
+        self.fc1 = Linear(width, inner)
+        self.fc2 = Linear(inner, width)
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         projected: torch.Tensor = self.fc2(F.gelu(self.fc1(x)))
@@ -65,7 +65,7 @@ class Block(nn.Module):
         self.inner: torch.dtype | None = None
         self.attn = Attention(width, heads, extra_token)
         self.norm_1 = nn.LayerNorm(width, eps=EPS)
-        self.mlp = MLP(width)
+        self.mlp = MLP(width, MLP_RATIO * width)
         self.norm_2 = nn.LayerNorm(width, eps=EPS)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:

@@ -12,10 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from pandagpt_core.encoders.points.sizes import PointSize
+from pandagpt_core.encoders.transformer import MLP, MLP_RATIO
 from pandagpt_core.errors import InvalidMedia
 from pandagpt_core.llm.quant.linear import Linear
 
-MLP_RATIO = 4
 LOCAL = (128, 256, 512)  # channels inside of the network that reads one group
 POSITION = 128  # channels between a centre and its position
 
@@ -104,17 +104,6 @@ class PointAttention(nn.Module):
         return projected
 
 
-class PointMLP(nn.Module):
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.fc1 = Linear(width, MLP_RATIO * width)
-        self.fc2 = Linear(MLP_RATIO * width, width)
-
-    def forward(self, x: Tensor) -> Tensor:
-        projected: Tensor = self.fc2(F.gelu(self.fc1(x)))
-        return projected
-
-
 class PointBlock(nn.Module):
     """Attention, then MLP, each behind a LayerNorm of torch's usual eps (1e-5) and added to its input."""
 
@@ -123,7 +112,7 @@ class PointBlock(nn.Module):
         self.norm1 = nn.LayerNorm(width)
         self.attn = PointAttention(width, heads)
         self.norm2 = nn.LayerNorm(width)
-        self.mlp = PointMLP(width)
+        self.mlp = MLP(width, MLP_RATIO * width)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x + self.attn(self.norm1(x))
