@@ -17,7 +17,7 @@ import pytest
 
 from pandagpt_core.types import SamplingParams
 from service.broker.connection import SyncStore, connect, connect_async
-from service.broker.errors import StoreUnavailable
+from service.broker.errors import StoreUnavailable, UnknownRequest
 from service.broker.event_log import events_of
 from service.broker.gateway.client import Broker
 from service.broker.gateway.request_record import RequestRecord
@@ -282,4 +282,30 @@ async def test_a_worker_that_lives_lets_nobody_wait_for_its_silence(
         done = at
     assert 1 < done < MOST - 1
     far.close()
+    await broker.close()
+
+
+async def test_a_deleted_request_is_not_run_anew_for_the_worker_that_died(valkey: Valkey) -> None:
+    """Nothing of its answer comes into the store again."""
+    broker = Broker(connect_async(valkey.settings), valkey.settings, from_zero=("fake",))
+    dead, far = Worker(valkey.settings, "dead"), Worker(valkey.settings, "far")
+    record = await broker.submit(asked())
+    await asyncio.to_thread(dead.turn)
+    assert dead.running
+    await broker.cancel_record(record)
+    await broker.delete(record)
+    assert valkey.client.hkeys(KEYS.record(record.id)) == [b"cancelled"]
+    async with asyncio.timeout(20):
+        while valkey.client.exists(KEYS.events(record.id)):
+            await asyncio.sleep(0.05)
+        while valkey.client.xlen(QUEUE):
+            await asyncio.to_thread(far.turn)
+    (end,) = ends_of(events := events_of(valkey.client.xrange(KEYS.events(record.id))))
+    assert isinstance(end, Done)
+    assert end.cancelled
+    assert not any(isinstance(event, Token) for event in events)
+    with pytest.raises(UnknownRequest):
+        await broker.find(record.id, record.tenant)
+    for worker in (dead, far):
+        worker.close()
     await broker.close()

@@ -275,13 +275,14 @@ class Broker:
     async def delete(self, record: RequestRecord) -> None:
         """Delete a request that ended: its events, picture and conversation in one step, then its record.
 
-        A harm between both leaves the record alone, which holds nothing of what was asked or answered.
+        A harm between both leaves the record alone, which holds nothing of what was asked or answered. A mark stays in
+        its place: a worker that takes over from one that died does not run the request again.
         """
         keys = self._keys
         names = (keys.events(record.id), keys.response(record.id), keys.picture(record.id))
         with store_errors():
             await self._store.eval(scripts.DELETE, len(names), *names)
-            await self._store.expire(keys.record(record.id), 1)
+        await self._records.forget(record)
 
     async def history(self, record: RequestRecord) -> list[Event]:
         """The request's events so far."""

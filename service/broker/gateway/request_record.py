@@ -20,6 +20,7 @@ from service.broker.protocol import End, Failed, Request
 from service.settings import StoreSettings
 
 StreamEntry = tuple[bytes, dict[bytes, bytes]]
+FIELDS = ("tenant", "model", "priority", "created", "deadline", "entry", "response", "grace", "readers", "attached")
 TOMBSTONE_LIFE = 60  # seconds; longer than a command to the store may take
 
 
@@ -100,9 +101,12 @@ class RequestRecords:
         pipe.hset(self._keys.record(request_id), "cancelled", "1")
         pipe.expire(self._keys.record(request_id), life)
 
-    async def forget(self, request_id: str) -> None:
+    async def forget(self, record: RequestRecord) -> None:
+        """Leave the mark alone, for as long as a worker may take the request."""
+        key, life = self._keys.record(record.id), round(max(record.deadline - time.time(), 0.0)) + TOMBSTONE_LIFE
         with store_errors():
-            await self._store.delete(self._keys.record(request_id))
+            await self._store.eval(scripts.EXPIRING, 1, key, life, "HSET", "cancelled", "1")
+            await self._store.eval(scripts.EXPIRING, 1, key, life, "HDEL", *FIELDS)
 
 
 def record_fields(request: Request, response: bytes, grace_s: float) -> dict[str, str | bytes | int]:
