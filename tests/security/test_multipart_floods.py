@@ -166,24 +166,24 @@ def ask_beside(port: int) -> int:
         return ask(client, picture(3)).status_code
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        b"multipart/form-data",
-        b"multipart/form-data; boundary=",
-        b"multipart/form-data; boundary=" + b"x" * 20_000,
-        b"multipart/form-data; boundary=b0; boundary=b1" + b"; x=y" * 4000,
-        b'multipart/form-data; boundary="' + b"\\" * 20_000,
-        b"multipart/mixed; boundary=b0",
-        b"application/x-www-form-urlencoded",
-        b"text/plain",
-        b"; =; =",
-    ],
+NO_FORMS = (
+    b"multipart/form-data",
+    b"multipart/form-data; boundary=",
+    b"multipart/form-data; boundary=" + b"x" * 20_000,
+    b"multipart/form-data; boundary=b0; boundary=b1" + b"; x=y" * 4000,
+    b'multipart/form-data; boundary="' + b"\\" * 20_000,
+    b"multipart/mixed; boundary=b0",
+    b"application/x-www-form-urlencoded",
+    b"text/plain",
+    b"; =; =",
 )
-async def test_a_content_type_that_is_none_is_refused_at_once(valkey: Valkey, kind: bytes) -> None:
+
+
+async def test_a_content_type_that_is_none_is_refused_at_once(valkey: Valkey) -> None:
     body = part(b"prompt", b"x") + END
     async with running(valkey, header_timeout_s=10.0, max_header_bytes=65_536) as (_, port), watched() as watch:
-        assert read(await send(port, [request(body, kind) + body]))[0] in (400, 431)
+        for kind in NO_FORMS:
+            assert read(await send(port, [request(body, kind) + body]))[0] in (400, 431), kind[:60]
     assert watch.stall < HELD_S, watch.staller
 
 
