@@ -89,9 +89,10 @@ pandagpt:batch_lease                       string; life 10 s, refreshed
 pandagpt:rate:{tenant}                     hash; life until both are full, and a minute
     The rest of the key's requests and tokens a minute, and its time (rate.lua); under 100 B.
 pandagpt:running:{tenant}                  sorted set; life LEASE
-    Request in hand -> Unix ms until which it counts, refreshed by its gateway; at most `max_concurrent` (rate.lua).
+    Request -> Unix ms until which it counts, refreshed by its gateway; less than 0 once it has ended, as long as a late
+    command may name it. Entries of `LEASE` or younger (rate.lua).
 pandagpt:retry:{tenant}:<hash>             string; life as the request's record at least
-    Of an `Idempotency-Key`: the request's id and its body's hash, 100 B (claim.lua).
+    Of an `Idempotency-Key`: the request's id, its body's hash and how often it was sent in again, 100 B (claim.lua).
 """
 
 import hashlib

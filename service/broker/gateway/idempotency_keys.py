@@ -11,13 +11,15 @@ from service.broker.keys import Keys
 
 @dataclass(frozen=True, slots=True)
 class KeyClaim:
-    """The request of a key, and the hash of its body: another body under the same key is a mistake."""
+    """The request of a key, and the hash of its body: another body under the same key is a mistake. `repeats` that send
+    the request in again change the claim: the first try, which was turned away, may release it late."""
 
     request_id: str
     fingerprint: str
+    repeats: int = 0
 
     def __str__(self) -> str:
-        return f"{self.request_id} {self.fingerprint}"
+        return f"{self.request_id} {self.fingerprint} {self.repeats}"
 
 
 class IdempotencyKeys:
@@ -31,7 +33,8 @@ class IdempotencyKeys:
         known = "" if instead_of is None else str(instead_of)
         with store_errors():
             held: Any = await self._store.eval(scripts.CLAIM, 1, self._name(tenant, key), str(claim), known, self._life)
-        return KeyClaim(*held.decode().split(" "))
+        request_id, digest, repeats = held.decode().split(" ")
+        return KeyClaim(request_id, digest, int(repeats))
 
     async def release(self, tenant: str, key: str, claim: KeyClaim) -> None:
         """The request was not taken in: the key is free again."""

@@ -62,9 +62,15 @@ class Idempotency:
                 return IdempotentRequest(request_id, tenant, key, fresh)
             if held.fingerprint != fresh.fingerprint:
                 raise GatewayError("idempotency_conflict", "This Idempotency-Key was used for another request.")
-            if not await self._is_void(tenant, held.request_id):
+            try:
+                instead = fresh if await self._is_void(tenant, held.request_id) else None
+            except UnknownRequest:  # on its way in, or its gateway died there: the same id may be sent in again
+                instead = dataclasses.replace(held, repeats=held.repeats + 1)
+            if instead is None:
                 break
-            held = await self._claims.make(tenant, key, fresh, held)
+            held = await self._claims.make(tenant, key, instead, held)
+            if held == instead != fresh:
+                break
         return IdempotentRequest(held.request_id, tenant, key, held, replayed=True)
 
     async def give_up(self, request: IdempotentRequest) -> None:
@@ -74,11 +80,14 @@ class Idempotency:
                 await self._claims.release(request.tenant, request.key, request.claim)
 
     async def _is_void(self, tenant: str, request_id: str) -> bool:
-        """Whether the earlier request ended in a way that a repeat should not get: cancelled, or a passing failure."""
+        """Whether the earlier request ended in a way that a repeat should not get: given up, cancelled, or a passing
+        failure. Raises UnknownRequest."""
         try:
             state = await self._broker.state(request_id, tenant)
-        except UnknownRequest:  # on its way in, or its gateway died there: the same id may be sent in again,
-            return await self._broker.was_refused(request_id)  # unless it was given up
+        except UnknownRequest:
+            if await self._broker.was_refused(request_id):
+                return True
+            raise
         if state.error is not None:
             return ERRORS[state.error.code].status == 503 if state.error.code in ERRORS else False
         return state.status == "cancelled" or state.cancelling

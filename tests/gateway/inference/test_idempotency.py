@@ -13,9 +13,11 @@ import numpy as np
 import pytest
 
 from pandagpt_core.media import samples
+from pandagpt_core.types import Turn
 from service.broker.gateway.client import Broker
+from service.broker.gateway.idempotency_keys import IdempotencyKeys
 from service.broker.keys import Keys
-from service.gateway.inference.idempotency import fingerprint
+from service.gateway.inference.idempotency import Idempotency, fingerprint
 from service.gateway.inference.validated import GenerateRequest, SamplingOverrides
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
@@ -179,7 +181,7 @@ def test_the_same_key_of_another_caller_is_another_key(
 def test_what_a_claim_says_is_no_text_of_the_caller(http: httpx.Client, valkey: Valkey) -> None:
     http.post(CHAT, json=WHOLE, headers=KEY)
     (name,) = valkey.client.keys("pandagpt:retry:*")
-    assert re.fullmatch(rb"chatcmpl-[0-9a-f]{32} [0-9a-f]{64}", valkey.client.get(name))
+    assert re.fullmatch(rb"chatcmpl-[0-9a-f]{32} [0-9a-f]{64} 0", valkey.client.get(name))
     assert "order" not in name.decode()
     assert json.dumps(WHOLE["messages"]) not in name.decode()
     assert valkey.client.ttl(name) > 600
@@ -225,3 +227,17 @@ def test_a_repeat_behind_a_try_that_is_given_up_meanwhile_is_answered(
     assert answered.json()["choices"][0]["finish_reason"] == "length"
     assert len(set(broker.ids)) == 2
     assert "idempotent-replayed" not in answered.headers
+
+
+async def test_a_first_try_that_releases_its_key_late_leaves_it_to_the_repeat(valkey: Valkey) -> None:
+    """A try that was turned away frees its key by a command that the store may get after the repeat was queued."""
+    broker, keys = Broker.connect(valkey.settings), Keys()
+    store = broker._store
+    idempotency = Idempotency(IdempotencyKeys(store, keys, 60), broker)
+    wanted = GenerateRequest((Turn("user", "hi"),), (), SamplingOverrides())
+    first = await idempotency.begin("tenant-a", "key", wanted, "fake")
+    repeat = await idempotency.begin("tenant-a", "key", wanted, "fake")
+    assert (repeat.id, repeat.replayed) == (first.id, True)
+    await idempotency.give_up(first)
+    assert (await idempotency.begin("tenant-a", "key", wanted, "fake")).id == first.id
+    await broker.close()
