@@ -46,6 +46,7 @@ ERRORS: dict[str, ErrorRow] = {
     "method_not_allowed": ErrorRow(405, "invalid_request_error"),
     "request_not_ended": ErrorRow(409, "invalid_request_error", retryable=True),
     "idempotency_conflict": ErrorRow(409, "invalid_request_error"),
+    "file_in_use": ErrorRow(409, "invalid_request_error"),
     "head_timeout": ErrorRow(408, "invalid_request_error"),
     "body_timeout": ErrorRow(408, "invalid_request_error"),
     "too_large": ErrorRow(413, "invalid_request_error"),

@@ -3,9 +3,10 @@
 It lies in the ASGI scope's state, so that whatever handles the request finds it without being passed it.
 """
 
+import asyncio
 import time
 import uuid
-from collections.abc import AsyncGenerator, Iterable
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from dataclasses import dataclass, field
 
@@ -53,6 +54,11 @@ class Observation:
     outcome: str | None = None
     code: str | None = None
 
+    @property
+    def answered(self) -> bool:
+        """Whether the end came, and not instead of an answer."""
+        return self.ended and (self.outcome != "failed" or self.first_token_s is not None)
+
     def fail(self, code: str) -> None:
         self.outcome, self.code = "failed", code
 
@@ -64,12 +70,21 @@ def note_failure(scope: Scope, error: GatewayError) -> None:
         seen.fail(error.code)
 
 
-async def metered(events: Events, observation: Observation, metrics: GatewayMetrics, timed: bool = True) -> Events:
-    """The same events; closes what it reads from."""
+async def metered(
+    events: Events,
+    observation: Observation,
+    metrics: GatewayMetrics,
+    timed: bool = True,
+    at_end: Callable[[], Coroutine[None, None, None]] | None = None,
+) -> Events:
+    """The same events; closes what it reads from. `at_end` is done before the answer's end is handed on, which is its
+    caller's sign to send the next request."""
     meter = TokenMeter(observation, metrics, timed)
     async with aclosing(events):
         async for came in events:
             meter.saw(came)
+            if at_end is not None and observation.answered:
+                await asyncio.shield(at_end())
             yield came
 
 

@@ -124,7 +124,11 @@ class GatewaySettings(Section):
     retry_after_s: Seconds = Field(default=1.0, description="least Retry-After of a 503 (seconds)")
     rate_requests: CountOrNone = Field(default=0, description="requests per minute and key; 0: no limit (requests)")
     rate_tokens: CountOrNone = Field(default=0, description="tokens per minute and key; 0: no limit (tokens)")
-    max_concurrent: CountOrNone = Field(default=0, description="running requests of one key; 0: no limit (requests)")
+    max_concurrent: CountOrNone = Field(
+        default=0,
+        description="requests of one key that are answered at once; one that its caller left, or that runs in the "
+        "background, does not count; 0: no limit (requests)",
+    )
     max_files: Count = Field(default=1000, description="uploaded files that one key may hold (files)")
     max_files_bytes: Count = Field(default=1024 * MIB, description="uploaded files that one key may hold (bytes)")
     shutdown_delay_s: SecondsOrNone = Field(

@@ -117,6 +117,18 @@ def test_a_batch_keeps_its_input_file_until_after_its_window(client: OpenAI, htt
     assert ended(client, batch).status == "completed"
 
 
+def test_the_input_of_a_running_batch_cannot_be_deleted(client: OpenAI, runtime: SeeingRuntime) -> None:
+    runtime.step_delay = 0.2
+    batch = start(client, [chat(number) for number in range(200)])
+    with pytest.raises(openai.ConflictError, match=f"{batch.id} reads the file") as caught:
+        client.files.delete(batch.input_file_id)
+    assert caught.value.code == "file_in_use"
+    client.batches.cancel(batch.id)
+    assert ended(client, batch).status == "cancelled"
+    runtime.step_delay = 0.0
+    assert client.files.delete(batch.input_file_id).deleted
+
+
 def test_a_file_that_is_no_batch_is_refused_with_its_lines(client: OpenAI) -> None:
     lines = [chat(0), "nonsense", {**chat(1), "url": "/v1/embeddings"}, chat(0)]
     done = ended(client, start(client, lines))

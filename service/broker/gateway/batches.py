@@ -122,6 +122,15 @@ class BatchStore:
             names: Any = await self._store.zrange(self._keys.batches_of(tenant), 0, -1)
         return [name.decode() for name in reversed(names)]
 
+    async def reader_of(self, tenant: str, file_id: str) -> str | None:
+        """The id of a batch of the tenant that has not ended and reads that file, if there is one."""
+        unfinished = set(await self.unfinished())
+        names = [name for name in await self.of_tenant(tenant) if name in unfinished] if unfinished else []
+        for batch, progress in await self.find_each(names):
+            if batch.input_file == file_id and progress.status not in ENDED:
+                return batch.id
+        return None
+
     async def unfinished(self) -> list[str]:
         """All batches that have not ended, oldest first."""
         with store_errors():

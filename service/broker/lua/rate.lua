@@ -30,6 +30,7 @@ end
 
 local level, at = {}, tonumber(redis.call('HGET', rate, 'at') or now)
 for name, limit in pairs(limits) do
+  if limit == 0 then redis.call('HDEL', rate, name) end  -- nothing is owed to a limit that there is not
   local kept = tonumber(redis.call('HGET', rate, name) or limit)
   level[name] = math.min(limit, kept + math.max(0, now - at) * limit / 60000)
 end
@@ -69,7 +70,9 @@ local life = 60000  -- until both are full again: then nothing need be known
 for name, limit in pairs(limits) do
   if limit > 0 then life = math.max(life, 60000 + (limit - level[name]) * 60000 / limit) end
 end
-redis.call('HSET', rate, 'at', string.format('%d', now), 'requests', tostring(level.requests),
-  'tokens', tostring(level.tokens))
+redis.call('HSET', rate, 'at', string.format('%d', now))
+for name, limit in pairs(limits) do
+  if limit > 0 then redis.call('HSET', rate, name, tostring(level[name])) end
+end
 redis.call('PEXPIRE', rate, string.format('%d', math.ceil(life)))
 return {outcome, wait, tostring(level.requests), tostring(level.tokens)}

@@ -6,7 +6,7 @@ if redis.call('HSETNX', results, ARGV[1], ARGV[2]) == 0 then
   return (ARGV[5] == '1' and redis.call('HGET', results, ARGV[1]) == ARGV[2]) and 1 or 0
 end
 redis.call('EXPIRE', results, ARGV[3])
-if redis.call('EXISTS', batch) == 1 then
+if redis.call('HLEN', batch) > 0 then
   redis.call('HINCRBY', batch, ARGV[4], 1)
   redis.call('HINCRBY', batch, 'bytes', #ARGV[2])
 end

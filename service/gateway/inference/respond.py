@@ -60,6 +60,7 @@ class Responder:
         check_stays(self.leaving)
         service, seen = self.requests, caller.seen
         seen.phases.append(("receive", seen.received, time.perf_counter()))
+        share = await lease.enter_async_context(lease.pop_all())  # closed at the answer's end, and with `lease` at last
         gone = await lease.enter_async_context(watch_connection(request.receive))
         submitted = await until_disconnect(
             gone, service.answer(wanted, caller, key), late=lambda late: service.leaving.leave(late.record)
@@ -81,9 +82,9 @@ class Responder:
         leave = partial(service.leaving.leave, record, in_background)
         fold = frames(metadata, ids=metadata.event_ids) if wanted.stream else None
         followed = service.broker.follow(record, self.timeouts.keep_alive_s)
-        events = metered(followed, seen, self.metrics, timed=seen.charged)
+        events = metered(followed, seen, self.metrics, seen.charged, share.aclose)
         if seen.charged and not in_background:
-            lease.push_async_callback(self._charge, record, seen)
+            share.push_async_callback(self._charge, record, seen)
         try:
             if fold is not None:
                 first = await until_disconnect(gone, first_events(events), self.leaving, leave)

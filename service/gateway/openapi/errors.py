@@ -27,6 +27,7 @@ ERROR_EXAMPLES: dict[str, tuple[str, str | None]] = {
     "method_not_allowed": ("This endpoint does not take this method.", None),
     "request_not_ended": ("The request has not ended yet.", None),
     "idempotency_conflict": ("This Idempotency-Key was used for another request.", None),
+    "file_in_use": ("batch_1f reads the file until it has ended; cancel it first.", None),
     "head_timeout": ("The request's head did not arrive within 10 seconds.", None),
     "body_timeout": ("The body did not arrive within 120 seconds.", None),
     "too_large": ("The image is larger than the limit of 134217728 bytes.", "image"),

@@ -71,7 +71,8 @@ async def get_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dic
 
 @router.post("/v1/batches/{batch_id}/cancel", response_model=None, responses=documented(BatchObject))
 async def cancel_batch(request: Request, batch_id: _BatchId, caller: _Owner) -> dict[str, Any]:
-    """Run no further line; the answers so far come into the output file. One that has ended stays as it is."""
+    """Run no further line, and end those that run; the answers so far come into the output file. A batch that has ended
+    stays as it is."""
     gateway = gateway_of(request)
     batch, _ = await _found(gateway, batch_id, caller.tenant)
     await gateway.batches.advance(batch.id, "cancelling")

@@ -107,8 +107,11 @@ async def get_file(request: Request, file_id: _FileId, caller: _Owner) -> dict[s
 
 @router.delete("/v1/files/{file_id}", response_model=None, responses=documented(DeletedFile))
 async def delete_file(request: Request, file_id: _FileId, caller: _Owner) -> dict[str, Any]:
-    """Forget a file."""
-    await gateway_of(request).files.delete(caller.tenant, _known(file_id))
+    """Forget a file. The input of a batch stays until the batch has ended: cancel it first."""
+    gateway = gateway_of(request)
+    if (batch := await gateway.batches.reader_of(caller.tenant, _known(file_id))) is not None:
+        raise GatewayError("file_in_use", f"{batch} reads the file until it has ended; cancel it first.")
+    await gateway.files.delete(caller.tenant, file_id)
     return {"id": file_id, "object": "file", "deleted": True}
 
 

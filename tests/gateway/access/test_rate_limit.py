@@ -5,6 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 
+import httpx
 import pytest
 
 from service.broker.connection import AsyncStore, connect_async
@@ -15,6 +16,8 @@ from service.gateway.access.rate_limit import RateLimiter
 from service.gateway.errors import GatewayError
 from tests.chaos.store_proxy import UNTIL_IT_LEAVES, Harm, store_proxy
 from tests.conftest import Valkey
+from tests.fakes import worker_thread
+from tests.gateway.conftest import make_settings, serving
 
 Make = Callable[..., RateLimiter]
 
@@ -206,3 +209,24 @@ async def test_a_share_that_was_let_go_of_is_not_taken_late(
     await shares.renew("a", ["one"])
     assert (await shares.take("a", "two")).exceeded is None
     assert (await shares.take("a", "three")).exceeded == "at_once"
+
+
+async def test_a_limit_that_is_new_owes_nothing_of_the_time_before(make: Make) -> None:
+    before = make(concurrent=2)
+    for _ in range(5):
+        await ask(before)
+        await before.charge("a", 1000)
+    for limit in ("requests", "tokens"):
+        now = make(**{limit: 3})
+        assert (await ask(now))[f"x-ratelimit-remaining-{limit}"] in ("2", "3")
+
+
+def test_a_stream_that_was_read_to_its_end_counts_no_longer(valkey: Valkey) -> None:
+    """Its last bytes are the caller's sign to send the next request."""
+    settings = make_settings(valkey, max_concurrent=1)
+    body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "stream": True}
+    with serving(settings) as (url, _), worker_thread(valkey.settings), httpx.Client(trust_env=False) as client:
+        for _ in range(40):
+            with client.stream("POST", f"{url}/v1/chat/completions", json=body) as answer:
+                assert answer.status_code == 200, answer.read()
+                assert b"[DONE]" in answer.read()
