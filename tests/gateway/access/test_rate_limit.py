@@ -222,7 +222,7 @@ async def test_a_limit_that_is_new_owes_nothing_of_the_time_before(make: Make) -
 
 
 def test_a_stream_that_was_read_to_its_end_counts_no_longer(valkey: Valkey) -> None:
-    """Its last bytes are the caller's sign to send the next request."""
+    """For its caller the last bytes are the sign to send the next request."""
     settings = make_settings(valkey, max_concurrent=1)
     body = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2, "stream": True}
     with serving(settings) as (url, _), worker_thread(valkey.settings), httpx.Client(trust_env=False) as client:
