@@ -285,6 +285,17 @@ def test_a_port_that_is_taken_is_named_before_anything_starts(tmp_path: Path, mo
     assert not (tmp_path / ".state").exists()
 
 
+def test_a_service_that_runs_already_is_named_before_its_port(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "config.json").write_text("{}")
+    with lock.held(tmp_path / ".state"), socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        given = {"gateway": {"port": taken.getsockname()[1]}, "worker": {"model": tmp_path}}
+        with pytest.raises(SettingsError, match=rf"runs already on .state \(process {os.getpid()}\).*--port"):
+            supervisor.serve(settings.load(given), given, print)
+
+
 def test_a_missing_model_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SettingsError, match=r"worker\.model: models/panda-mini is no model folder"):

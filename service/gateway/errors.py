@@ -156,7 +156,7 @@ _REASONS = {
     "too_short": "must have at least {min_length} items, not {actual_length}",
     "string_too_long": "must be at most {max_length} characters long",
     "string_too_short": "must be at least {min_length} characters long",
-    "string_pattern_mismatch": "does not have the form it must have",
+    "string_pattern_mismatch": "must have the form {pattern}",
     "literal_error": "must be one of {expected}",
     "enum": "must be one of {expected}",
     "union_tag_invalid": "has a type that is not one of {expected_tags}",

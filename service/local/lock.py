@@ -20,10 +20,7 @@ def held(state: Path) -> Iterator[None]:
     path = state / "lock"
     with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+") as file:
         if not _locked(file.fileno()):
-            raise SettingsError(
-                f"`pandagpt serve` runs already on {state} (process {file.read().strip() or 'unknown'}); "
-                "end that one, or choose another folder (PANDAGPT_LOCAL_STATE)"
-            )
+            raise _in_use(state, file.read())
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
@@ -40,6 +37,19 @@ def _locked(file: int) -> bool:
         else:
             return True
     return False
+
+
+def check_free(state: Path) -> None:
+    """Raises SettingsError when a process holds the folder. Makes nothing."""
+    if is_held(state):
+        raise _in_use(state, (state / "lock").read_text(encoding="ascii", errors="replace"))
+
+
+def _in_use(state: Path, owner: str) -> SettingsError:
+    return SettingsError(
+        f"`pandagpt serve` runs already on {state} (process {owner.strip() or 'unknown'}); end that one, or "
+        "give this one another folder (PANDAGPT_LOCAL_STATE) and another port (--port)"
+    )
 
 
 def is_held(state: Path) -> bool:

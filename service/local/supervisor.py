@@ -65,6 +65,7 @@ def serve(settings: Settings, given: Given, say: Say, halves: Mapping[str, Seque
 
     `halves` are the commands of gateway and worker.
     """
+    lock.check_free(settings.local.state)  # first: the service that runs already is no other program on its port
     plan = check(settings)
     with lock.held(plan.state):
         return Supervisor(settings, _environment(settings, given, plan), plan, say, halves).run()
