@@ -56,13 +56,16 @@ class Kept:
 @pytest.fixture
 def kept(http: httpx.Client) -> Kept:
     answer = http.post("/v1/chat/completions", json=CHAT)
-    lines = http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("lines.jsonl", LINE.encode())}).json()
-    batch = http.post("/v1/batches", json={"input_file_id": lines["id"], "endpoint": "/v1/chat/completions"}).json()
+    lines, read = (  # one for the examples of files, which delete it, and one that a batch reads
+        http.post("/v1/files", data={"purpose": "batch"}, files={"file": ("lines.jsonl", LINE.encode())}).json()["id"]
+        for _ in range(2)
+    )
+    batch = http.post("/v1/batches", json={"input_file_id": read, "endpoint": "/v1/chat/completions"}).json()
     response = http.post("/v1/responses", json={"input": "x", "max_output_tokens": 1}).json()
     return Kept(
         {
             values.REQUEST: answer.json()["id"],
-            values.FILE: lines["id"],
+            values.FILE: lines,
             values.BATCH: batch["id"],
             values.RESPONSE: response["id"],
             values.MODEL: "fake",
