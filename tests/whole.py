@@ -8,10 +8,12 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 WHOLE = (
+    "broker/test_sentinel.py",
     "chaos",
     "contract/test_ai_sdk.py",
     "contract/test_clients.py",
     "contract/test_generated_clients.py",
+    "contract/test_node_client.py",
     "contract/test_open_webui.py",
     "contract/test_openapi_lint.py",
     "contract/test_programs_of_guides.py",
