@@ -91,7 +91,13 @@ def test_facts_name_the_machine_but_neither_its_host_nor_a_path(facts: machine.F
 
 
 def test_results_lie_in_a_folder_of_day_and_machine(facts: machine.Facts) -> None:
-    intel = {**facts, "processor": "Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz", "cores": 8, "memory_gib": 64}
+    intel = {
+        **facts,
+        "processor": "Intel(R) Xeon(R) Gold 6430 CPU @ 2.10GHz",
+        "cores": 8,
+        "memory_gib": 64,
+        "imitated": {},
+    }
     intel["features"] = ["avx2", "avx512f", "avx512_vnni"]
     assert machine.slug(intel) == "intel-xeon-gold-6430-vnni-8c-64g"
     assert machine.slug({**intel, "features": ["avx2"]}) == "intel-xeon-gold-6430-avx2-8c-64g"
