@@ -57,6 +57,7 @@ def resident() -> int:
 @asynccontextmanager
 async def watched() -> AsyncIterator[Watch]:
     """Watch this loop while the block runs. The collector passes over what other tests left: it is none of ours."""
+    gc.collect()
     gc.freeze()
     watch, slow = Watch(), slowness()
 
