@@ -70,7 +70,8 @@ class PriorityQueue:
         names = [one["message_id"] for one in pending if one["message_id"] not in held][:count]
         found: Entries = []
         for name in keep(self._store, self.key, self.worker, self.worker, 0, names):
-            found += self._store.xrange(self.key, name, name)  # type: ignore[arg-type]  # the driver's
+            entries: Any = self._store.xrange(self.key, name, name)
+            found += entries
         return found
 
     def settle(self, entry: bytes, reason: str = "") -> bool:
