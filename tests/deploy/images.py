@@ -13,7 +13,7 @@ import pytest
 
 from tests.deploy.programs import program
 
-BASE = "docker.io/library/python:3.11-slim"
+BASE = os.environ.get("BASE_IMAGE", "localhost/python-of-debian")
 WHEELS = os.environ.get("PIP_FIND_LINKS", "").split()[:1]  # a folder with wheels, where there is one
 USER = 10001
 CERTIFICATES = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -26,7 +26,7 @@ def buildah(*arguments: str) -> str:
 
 
 def ensure_base(folder: Path) -> None:
-    """The base image, from Debian's packages where no registry gave it."""
+    """The base image: `BASE_IMAGE`, pulled before, or one made of Debian's packages, which needs no registry."""
     if buildah("images", "--quiet", "--filter", f"reference={BASE}"):
         return
     debootstrap = program("debootstrap", "debootstrap")
@@ -46,6 +46,7 @@ def ensure_base(folder: Path) -> None:
 def build(root: Path, name: str) -> str:
     """The image of `deploy/Dockerfile.<name>`."""
     given = ["--isolation", "chroot", "--pull-never", "--layers=false", "--file", f"deploy/Dockerfile.{name}"]
+    given += ["--build-arg", f"BASE={BASE}"]
     for folder in WHEELS if name == "worker" else ():
         given += ["--volume", f"{folder}:{folder}:ro", "--build-arg", f"PIP_FIND_LINKS={folder}"]
         given += ["--build-arg", "TORCH_BACKEND="]

@@ -1,5 +1,6 @@
 """The compose file and what its monitoring profile reads: reachable, complete, limited. No container was started."""
 
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
@@ -72,17 +73,22 @@ def test_alertmanager_takes_its_configuration_and_knows_every_severity(root: Pat
     assert routes["routes"][0]["matchers"] == ['severity="page"']
 
 
-def test_every_image_of_others_may_be_held_to_a_digest(root: Path) -> None:
+def test_every_image_of_others_is_held_to_one_digest(root: Path) -> None:
     services = load(root, "docker-compose.yml")["services"]
     named = {name: str(service.get("image") or service["build"]["args"]["BASE"]) for name, service in services.items()}
     page = (root / "deploy/README.md").read_text(encoding="utf-8")
+    images = set()
     for name, image in named.items():
         variable, usual = image.removeprefix("${").removesuffix("}").split(":-")
         assert f"`{variable}`" in page, name
-        assert ":" in usual, "a tag, for what is named by nothing moves with every release"
+        images.add(usual)
     for name in ("gateway", "worker"):
         text = (root / f"deploy/Dockerfile.{name}").read_text(encoding="utf-8")
         assert [line for line in text.splitlines() if line.startswith("FROM")] == [
             "FROM $BASE AS build",
             "FROM $BASE",
         ]
+        images.update(re.findall(r"^ARG BASE=(.*)$", text, re.MULTILINE))
+    images.add(load(root, "deploy/helm/pandagpt/values.yaml")["store"]["internal"]["image"])
+    assert all(re.fullmatch(r"[a-z/]+:[\w.-]+@sha256:[0-9a-f]{64}", image) for image in images), images
+    assert len({image.split(":")[0] for image in images}) == len(images), "one image, one digest, in all files"
