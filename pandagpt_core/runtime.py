@@ -1,34 +1,23 @@
 """The model of a worker: a model system and an engine joined. Embeddings cross this border as numpy arrays."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from itertools import takewhile
-from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Literal
 
 import numpy as np
 import torch
 
-from pandagpt_core.autotune import Listen, ignore
-from pandagpt_core.encoders.streams import Beside, beside, here
+from pandagpt_core.encoders.streams import Beside, here
 from pandagpt_core.engine.base import TokenEngine
-from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
 from pandagpt_core.engine.request import EngineRequest
-from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
-from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import Admitted, EngineStats, PlainPrompt, PromptToken, SequenceRequest
 from pandagpt_core.llm.autotune import RunnerName
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.llm.precision import PrecisionChoice
-from pandagpt_core.llm.quant.fp8 import fp8_runs
-from pandagpt_core.llm.quant.int8 import int8_runs
 from pandagpt_core.llm.quant.linear import Precision
-from pandagpt_core.systems import LoadOptions, System, load_system, plain
+from pandagpt_core.systems import System, plain
 from pandagpt_core.systems.contributions import check_explainable, contributions
-from pandagpt_core.systems.merged import merged_folder, tokenizer_files
 from pandagpt_core.types import (
     NOTHING_FOUND,
     Conversation,
@@ -41,24 +30,7 @@ from pandagpt_core.types import (
     Turn,
 )
 
-__all__ = ["Dtype", "EngineConfig", "Runtime", "SequenceRequest", "VllmOptions"]
-
-Dtype = Literal["auto", "float32", "bfloat16", "float16", "int8", "float8"]
-PRECISIONS: Mapping[str, Precision] = MappingProxyType(
-    {"float32": "fp32", "bfloat16": "bf16", "float16": "fp16", "int8": "int8", "float8": "fp8"}
-)
 CLIPS_AT_ONCE = 32  # a tower's batch: bounds the memory of activations (a video is 15 clips)
-CACHE_SHARE = 0.8  # of the accelerator memory that is free after loading; the rest is for activations
-
-
-@dataclass(frozen=True, slots=True)
-class VllmOptions:
-    """vLLM in place of our engine. cache: where language models lie with their LoRA merged in. arguments: of vLLM's
-    engine, beyond those that `Runtime.load` has names for. calls: the installed vLLM's where none are given."""
-
-    cache: Path
-    arguments: Mapping[str, Any] = field(default_factory=dict)
-    calls: Calls | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,56 +62,6 @@ class Runtime:
         own = isinstance(engine, Engine)
         self.precision: Precision | None = system.llm.precision if own else None
         self.runner: RunnerName | None = system.llm.backend if own else None
-
-    @classmethod
-    def load(
-        cls,
-        folder: Path,
-        *,
-        device: str = "cpu",
-        dtype: Dtype = "auto",
-        runner: RunnerName = "auto",
-        max_sequences: int = 32,
-        cache_tokens: int = 0,
-        step_tokens: int = 512,
-        max_model_len: int = 0,
-        original_stop: bool = False,
-        verify: bool = True,
-        engine: EngineConfig | None = None,
-        vllm: VllmOptions | None = None,
-        report: Listen = ignore,
-        cache: Path | None = None,
-    ) -> "Runtime":
-        """Load a model folder and make room for its sequences; 0 leaves a size to the model and the device.
-
-        device: a torch device, or "auto": CUDA where there is one. dtype "auto" is bfloat16 on an accelerator; on a CPU
-        the fastest whose answers stay within a margin (`llm.autotune`). runner: torch or OpenVINO for our engine's
-        steps; "auto" measures both on a CPU (`llm.autotune`). original_stop: end answers by the published system's stop
-        rule. verify: check every file's digest first. engine: the other options of our engine (prefixes kept, reserve,
-        turns); the sizes named here win. vllm: compute the language model with vLLM instead, by its own rules of memory
-        and turns. report: called with each choice made by measurement, and its figures. cache: a folder for results
-        that the next load uses again. Raises CheckpointError and its kinds (DigestMismatch, KeyMismatch); ValueError
-        for a vLLM that is not installed or an argument that is not its own.
-        """
-        device = pick_device(device)
-        calls = None if vllm is None else _calls(vllm, dtype)  # first: the rest may take minutes
-        table = None if vllm is None else merged_folder(folder, vllm.cache, verify)
-        precision = "fp32" if vllm else pick_precision(dtype, device)
-        options = LoadOptions(device, precision, original_stop, verify, runner, table, report, cache)
-        system = load_system(folder, options)
-        config = replace(
-            engine or EngineConfig(),
-            max_running=max_sequences,
-            prefill_chunk=step_tokens,
-            max_model_len=min(max_model_len or system.info.max_model_len, system.info.max_model_len),
-        )
-        if vllm is not None:
-            assert table is not None
-            assert calls is not None
-            arguments = engine_arguments(_vllm_sizes(table, tokenizer_files(folder), config, dtype), vllm.arguments)
-            return cls(system, VllmEngine(arguments, calls, system.tokenizer, system.llm.config), beside(device))
-        made = Engine(system.llm, system.tokenizer, _with_cache(config, cache_tokens, device))
-        return cls(system, made, beside(device))
 
     def encode(self, modality: Modality, arrays: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Recipe arrays of one modality in, [n, E] float32 or float16 for each out. Raises UnsupportedModality."""
@@ -251,35 +173,6 @@ class Runtime:
         self._engine.close()
 
 
-def pick_device(device: str) -> str:
-    if device != "auto":
-        return device
-    return "cuda" if torch.cuda.is_available() else "cpu"
-
-
-def check_device(device: str, dtype: Dtype) -> None:
-    """Raises ValueError for a device that is not here, or arithmetic that it does not have."""
-    picked = pick_device(device)
-    try:
-        torch.empty(0, device=picked)
-    except (RuntimeError, AssertionError):  # the second from a build of torch that lacks the whole kind
-        raise ValueError(f"torch finds no device {device} on this machine") from None
-    pick_precision(dtype, picked)
-
-
-def pick_precision(dtype: Dtype, device: str) -> PrecisionChoice:
-    """The precision to load. Raises ValueError for int8 and float8 where the device does not have it."""
-    if dtype == "auto":
-        return "auto"
-    if dtype == "int8" and not int8_runs(device):
-        raise ValueError(
-            f"dtype int8 needs an x86 processor or a CUDA device of compute capability 7.5 or more, it is {device}"
-        )
-    if dtype == "float8" and (device == "cpu" or not fp8_runs(device)):
-        raise ValueError(f"dtype float8 needs a CUDA device of compute capability 8.9 or more, it is {device}")
-    return PRECISIONS[dtype]
-
-
 def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.ndarray]]:
     """Runs of neighbours with at most so many clips together; an item is never split, however many it has."""
     start, held = 0, 0
@@ -290,37 +183,6 @@ def batches(arrays: Sequence[np.ndarray], clips: int) -> Iterator[Sequence[np.nd
         held += len(array)
     if start < len(arrays):
         yield arrays[start:]
-
-
-def _calls(vllm: VllmOptions, dtype: Dtype) -> Calls:
-    """Raises ValueError for errors found before anything is loaded."""
-    if dtype in ("int8", "float8"):
-        raise ValueError(f"the engine vllm has no dtype {dtype}: name a quantization in vllm_options")
-    engine_arguments({}, vllm.arguments)
-    return vllm.calls or real_calls()
-
-
-def _vllm_sizes(model: Path, tokenizer: Path, config: EngineConfig, dtype: Dtype) -> dict[str, Any]:
-    """Our sizes by vLLM's names. With dtype "auto" it chooses."""
-    return {
-        "model": str(model),
-        "tokenizer": str(tokenizer),
-        "dtype": dtype,
-        "max_model_len": config.max_model_len,
-        "max_num_seqs": config.max_running,
-        "max_num_batched_tokens": max(config.prefill_chunk, config.max_running),
-    }
-
-
-def _with_cache(config: EngineConfig, cache_tokens: int, device: str) -> EngineConfig:
-    """Without a size given: on a CPU every sequence may fill the context, on CUDA what the free memory holds."""
-    if cache_tokens:
-        return replace(config, kv_blocks=-(-cache_tokens // config.block_size))
-    if not device.startswith("cuda"):
-        return config
-    torch.cuda.empty_cache()  # memory that loading took and gave back, which torch would keep for later, counts as free
-    free, _ = torch.cuda.mem_get_info(device)
-    return replace(config, kv_bytes=int(free * CACHE_SHARE))
 
 
 def _within(info: ModelInfo, context: int) -> ModelInfo:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from service import settings
 from service.settings import StoreSettings
 from tests.conftest import ROOT
@@ -38,7 +38,7 @@ def worker_process_of(folder: Path, store: StoreSettings, place: Path) -> Iterat
 
 @contextlib.contextmanager
 def second_worker(folder: Path, store: StoreSettings) -> Iterator[Any]:
-    runtime = Runtime.load(folder, dtype="float32", runner="torch")
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", runner="torch"))
     with worker_thread(store, runtime, heartbeat_s=0.1, lost_after_s=0.5) as worker:  # type: ignore[arg-type]
         yield worker
 

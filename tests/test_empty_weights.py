@@ -15,9 +15,11 @@ SERVED = """
 import sys
 from pathlib import Path
 import numpy as np
-from pandagpt_core.runtime import Runtime, SequenceRequest
+from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.types import Conversation, SamplingParams, Turn
-runtime = Runtime.load(Path("models/panda-mini"), device="cpu", dtype="float32", runner="torch", max_sequences=2)
+options = RuntimeOptions(device="cpu", dtype="float32", runner="torch", max_sequences=2)
+runtime = load_model(Path("models/panda-mini"), options)
 runtime.encode("text", [np.zeros((1, 77), np.int64)])
 talk = Conversation((Turn("user", "hi"),))
 runtime.admit(SequenceRequest("a", talk, (), SamplingParams(max_tokens=2)))

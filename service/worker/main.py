@@ -33,7 +33,8 @@ from service.worker.ops_server import Health, ops_served
 from service.worker.torch_threads import import_torch
 
 if TYPE_CHECKING:  # torch comes with it
-    from pandagpt_core.runtime import EngineConfig, VllmOptions
+    from pandagpt_core.engine.config import EngineConfig
+    from pandagpt_core.loading import RuntimeOptions, VllmOptions
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def load_runtime(settings: WorkerSettings, *, apart: bool = True) -> ServedModel
     Raises CheckpointError for a folder that is not a model's, SettingsError for a device that is not here.
     """
     import_torch(settings.threads)
-    from pandagpt_core.runtime import Runtime, check_device, pick_device  # takes seconds to import
+    from pandagpt_core.loading import check_device, load_model, pick_device  # takes seconds to import
 
     try:
         check_device(settings.device, settings.dtype)
@@ -118,20 +119,7 @@ def load_runtime(settings: WorkerSettings, *, apart: bool = True) -> ServedModel
         if apart and not known and trial.pays(settings, pick_device(settings.device)) and trial.run(settings):
             known = _known(settings, key)
         choices = Choices(known)
-        runtime = Runtime.load(
-            settings.model,
-            device=settings.device,
-            dtype=settings.dtype,
-            runner=settings.runner,
-            max_sequences=settings.max_sequences,
-            cache_tokens=settings.cache_tokens,
-            step_tokens=settings.step_tokens,
-            max_model_len=settings.max_model_len,
-            engine=engine_config(settings),
-            vllm=vllm_options(settings),
-            report=choices,
-            cache=settings.cache,
-        )
+        runtime = load_model(settings.model, runtime_options(settings), report=choices)
     except ValueError as error:
         raise SettingsError(f"worker: {error}") from None
     facts = {
@@ -172,9 +160,27 @@ def _choice_key(settings: WorkerSettings) -> str:
     return autotune.machine_key(digest, *ours)
 
 
+def runtime_options(settings: WorkerSettings) -> "RuntimeOptions":
+    """The settings as options of the model's load."""
+    from pandagpt_core.loading import RuntimeOptions  # takes seconds to import
+
+    return RuntimeOptions(
+        device=settings.device,
+        dtype=settings.dtype,
+        runner=settings.runner,
+        max_sequences=settings.max_sequences,
+        cache_tokens=settings.cache_tokens,
+        step_tokens=settings.step_tokens,
+        max_model_len=settings.max_model_len,
+        engine=engine_config(settings),
+        vllm=vllm_options(settings),
+        cache=settings.cache,
+    )
+
+
 def engine_config(settings: WorkerSettings) -> "EngineConfig":
     """The options of our engine beyond its sizes. Prefixes are kept in whole blocks."""
-    from pandagpt_core.runtime import EngineConfig  # takes seconds to import
+    from pandagpt_core.engine.config import EngineConfig  # takes seconds to import
 
     plain = EngineConfig()
     prefix = settings.prefix_tokens
@@ -190,7 +196,7 @@ def engine_config(settings: WorkerSettings) -> "EngineConfig":
 
 def vllm_options(settings: WorkerSettings) -> "VllmOptions | None":
     """vLLM in its place, where that is chosen."""
-    from pandagpt_core.runtime import VllmOptions  # takes seconds to import
+    from pandagpt_core.loading import VllmOptions  # takes seconds to import
 
     return VllmOptions(settings.vllm_cache, settings.vllm_options) if settings.engine == "vllm" else None
 

@@ -6,7 +6,7 @@ from benchmarks.contestants.service_folder import SIZES
 from benchmarks.gpu.served import letters, write_folder
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.config import LlamaConfig
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.types import Conversation, SamplingParams, Turn
 
 TINY = LlamaConfig(vocab=300, width=32, layers=1, heads=4, kv_heads=4, head_dim=8, ffn=48, max_positions=256)
@@ -14,7 +14,7 @@ TINY = LlamaConfig(vocab=300, width=32, layers=1, heads=4, kv_heads=4, head_dim=
 
 def test_its_folder_is_loaded_and_answers_to_the_length_asked_for(tmp_path: Path) -> None:
     write_folder(tmp_path / "random", TINY, SIZES, "cpu")
-    runtime = Runtime.load(tmp_path / "random", dtype="float32")
+    runtime = load_model(tmp_path / "random", RuntimeOptions(dtype="float32"))
     params = SamplingParams(max_tokens=5, temperature=0.0, ignore_eos=True)
     runtime.admit(SequenceRequest("a", Conversation((Turn("user", "What is this?"),)), [], params))
     outputs = [output for _ in range(8) for output in runtime.step()]

@@ -21,9 +21,9 @@ from pandagpt_core.convert.embedding_gemma2 import EmbeddingGemma2Folder, plan_e
 from pandagpt_core.encoders.embedding_gemma2 import PARTS, TokensAround
 from pandagpt_core.errors import CheckpointError, KeyMismatch, UnsupportedModality
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.media.pictures.patches import scaled
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service import cli
@@ -100,7 +100,7 @@ def test_a_folder_with_both_towers_names_its_licence_and_answers(
 ) -> None:
     made = converted(write(tmp_path / "gemma", tiny()), tmp_path)
     assert "licences: encoder Apache-2.0, llm apache-2.0" in capsys.readouterr().out
-    runtime = Runtime.load(made, dtype="float32", runner="torch", max_sequences=2)
+    runtime = load_model(made, RuntimeOptions(dtype="float32", runner="torch", max_sequences=2))
     media = {Modality.IMAGE: picture(60, 40)[0], Modality.AUDIO: sound(16_000)[0]}
     assert set(runtime.info.recipes) == set(media) == set(runtime.info.tower_digests)
     for modality, data in media.items():

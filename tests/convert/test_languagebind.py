@@ -15,7 +15,7 @@ from pandagpt_core.convert.languagebind import LanguageBindFolders, plan_languag
 from pandagpt_core.encoders.languagebind import LanguageBind
 from pandagpt_core.errors import CheckpointError, InvalidMedia
 from pandagpt_core.interface import SequenceRequest
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service import cli
@@ -114,7 +114,7 @@ def test_a_folder_that_may_be_sold_names_its_licences_and_answers(
 ) -> None:
     folder = converted(folders, tmp_path, "--languagebind-video", str(folders.video))
     assert "template qwen2.5; licences: encoder MIT, llm apache-2.0" in capsys.readouterr().out
-    runtime = Runtime.load(folder, dtype="float32", runner="torch", max_sequences=1)
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", runner="torch", max_sequences=1))
     assert set(runtime.info.recipes) == {"image", "video", "text"}
     film = np.zeros((1, 3, FRAMES, 224, 224), np.float32)
     asked = Conversation((Turn("user", "What is it?"),), (MediaUse(Modality.VIDEO, "a", 0),))

@@ -15,9 +15,9 @@ from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.encoders.languagebind import LanguageBind
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.media.samples import depth_map, film, picture, tone, warm_picture, words
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from service import cli
@@ -98,7 +98,7 @@ def test_every_medium_of_a_folder_with_all_towers_is_answered(folders: LanguageB
     stated = read_folder_of(folder, PandaGPTFolder)
     named = [one["file"].partition("/")[0] for one in stated.provenance["towers"]]
     assert named == [one.name for one in folders.further.values()]
-    runtime = Runtime.load(folder, dtype="float32", runner="torch", max_sequences=len(MEDIA))
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", runner="torch", max_sequences=len(MEDIA)))
     assert set(runtime.info.recipes) == set(MEDIA) == set(runtime.info.tower_digests)
     for modality, (data, params) in MEDIA.items():
         rows = runtime.encode(modality, [load(runtime.info.recipes[modality], data, params, Limits())])
@@ -118,7 +118,9 @@ def test_one_tower_changes_the_name_of_its_own_rows_alone(folders: LanguageBindF
     other = write(tmp_path / "Thermal_FT", plain, plain.state_dict())
     both = (folders, dataclasses.replace(folders, thermal=other))
     infos = [
-        Runtime.load(converted(one, tmp_path / name), dtype="float32", runner="torch", max_sequences=1).info
+        load_model(
+            converted(one, tmp_path / name), RuntimeOptions(dtype="float32", runner="torch", max_sequences=1)
+        ).info
         for one, name in zip(both, "ab", strict=True)
     ]
     one, two = (info.tower_digests for info in infos)

@@ -22,6 +22,7 @@ from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems import LoadOptions, load_system
@@ -112,7 +113,7 @@ def test_logits_and_greedy_answers_are_those_of_transformers(name: str, imagebin
         wanted = peer.generate(
             inputs_embeds=inputs.embeds[None], max_new_tokens=24, do_sample=False, eos_token_id=10_000, pad_token_id=0
         )[0].tolist()
-    runtime = Runtime.load(folder, dtype="float32", runner="torch", max_sequences=1)
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", runner="torch", max_sequences=1))
     runtime.admit(SequenceRequest("a", ASKED, [torch.ones(1, 16).numpy()], GREEDY))
     outputs = []
     while runtime.has_work:
@@ -162,7 +163,7 @@ def test_a_folder_is_trained_and_the_result_answers(name: str, imagebind: Path, 
         TuneSettings,
     )
     result = train(settings)
-    runtime = Runtime.load(result.written["model"], dtype="float32", runner="torch", max_sequences=1)
+    runtime = load_model(result.written["model"], RuntimeOptions(dtype="float32", runner="torch", max_sequences=1))
     picture = runtime.encode(Modality.IMAGE, [picture_array(runtime, tmp_path / "red.png")])
     asked = Conversation((Turn("user", "What is it?"),), (MediaUse(Modality.IMAGE, "a", 0),))
     later = Conversation((*asked.turns, Turn("assistant", "red"), Turn("user", "Sure?")), asked.media)

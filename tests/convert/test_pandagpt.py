@@ -31,7 +31,7 @@ from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import CheckpointError, KeyMismatch
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.weights import load_llama
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import load_model
 
 State = dict[str, torch.Tensor]
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
@@ -117,7 +117,7 @@ def test_without_a_delta_the_folder_is_one_to_train_and_loads(tmp_path: Path, or
         "projection.bias": (64,),
     }
     assert 0 < float(adapter["projection.weight"].std()) < 32**-0.5
-    Runtime.load(tmp_path / "base")
+    load_model(tmp_path / "base")
 
 
 def test_the_adapters_weights_keep_their_values_under_names_of_ours(

@@ -10,8 +10,10 @@ import torch
 
 from pandagpt_core.checkpoints import CacheSpec
 from pandagpt_core.errors import CheckpointError, ModelFault
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
-from pandagpt_core.runtime import Runtime, SequenceRequest, VllmOptions
+from pandagpt_core.loading import RuntimeOptions, VllmOptions, load_model
+from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.imagebind_llm.system import ImageBindLLM
 from pandagpt_core.systems.visual_cache import FolderCache
@@ -140,7 +142,7 @@ def test_logits_are_the_originals_at_every_step(system: ImageBindLLM, said: Gold
 def test_one_batch_of_all_cases_gives_each_its_own_greedy_answer(folder: Path, said: Golden, runner: str) -> None:
     if runner == "openvino":
         pytest.importorskip("openvino")
-    runtime = Runtime.load(folder, dtype="float32", runner=runner)  # type: ignore[arg-type]  # one of its literals
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", runner=runner))  # type: ignore[arg-type]  # one of its literals
     assert runtime.runner == runner
     params = SamplingParams(max_tokens=STEPS, temperature=0.0, ignore_eos=True)
     plain = Conversation((Turn("user", "Describe the sound you hear."),))
@@ -155,7 +157,7 @@ def test_the_engine_vllm_refuses_the_system_and_says_what_serves_it(
     folder: Path, system: ImageBindLLM, tmp_path: Path
 ) -> None:
     with pytest.raises(CheckpointError, match="the engine vllm cannot; serve this model with the engine own"):
-        Runtime.load(folder, vllm=VllmOptions(tmp_path, calls=fake_calls(system.llm)))
+        load_model(folder, RuntimeOptions(vllm=VllmOptions(tmp_path, calls=fake_calls(system.llm))))
 
 
 def answers(

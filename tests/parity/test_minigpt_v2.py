@@ -17,8 +17,9 @@ from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.loading import RuntimeOptions, VllmOptions, load_model
 from pandagpt_core.media import Limits, load
-from pandagpt_core.runtime import Runtime, VllmOptions
+from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.merged import merged_folder
 from pandagpt_core.systems.minigpt_v2.system import MiniGPTv2
@@ -103,7 +104,7 @@ def system(folder: Path) -> MiniGPTv2:
 
 @pytest.fixture(scope="module")
 def runtime(folder: Path) -> Runtime:
-    return Runtime.load(folder, dtype="float32", runner="torch")
+    return load_model(folder, RuntimeOptions(dtype="float32", runner="torch"))
 
 
 @pytest.fixture(scope="module")
@@ -178,7 +179,7 @@ def test_a_file_and_a_question_get_the_originals_tokens_and_text(
 
 def test_a_picture_is_prefilled_in_chunks_and_beside_others(folder: Path, case: Case) -> None:
     """Chunks of 48 positions, so that one picture takes six steps; two of the same question at once."""
-    runtime = Runtime.load(folder, dtype="float32", runner="torch", step_tokens=48, max_sequences=2)
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", runner="torch", step_tokens=48, max_sequences=2))
     tokens: dict[str, list[int]] = {"a": [], "b": []}
     for name in tokens:
         runtime.admit(SequenceRequest(name, case.conversation, [case.rows], GREEDY))
@@ -236,7 +237,7 @@ def test_behind_vllms_face_the_rows_give_the_originals_tokens(
 ) -> None:
     """A prompt of ids and rows, with LoRA merged into the weights; vLLM's own part is a stand-in's."""
     case, merged = read_case(name), serve(load_llama(merged_folder(folder, tmp_path)))
-    runtime = Runtime.load(folder, dtype="float32", vllm=VllmOptions(tmp_path, calls=fake_calls(merged)))
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", vllm=VllmOptions(tmp_path, calls=fake_calls(merged))))
     outputs = generated(runtime, case.conversation, [case.rows], GREEDY)
     runtime.close()
     assert [output.token_id for output in outputs] == case.tokens(GREEDY)

@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems import LoadOptions, load_system
@@ -93,13 +94,13 @@ def system(folder: Path) -> PandaGPT:
 
 @pytest.fixture(scope="module")
 def runtime(folder: Path) -> Runtime:
-    return Runtime.load(folder)
+    return load_model(folder)
 
 
 @pytest.fixture(scope="module")
 def original(folder: Path) -> Runtime:
     """With the original's stop rule."""
-    return Runtime.load(folder, original_stop=True)
+    return load_model(folder, RuntimeOptions(original_stop=True))
 
 
 @pytest.fixture(params=CASES)

@@ -23,6 +23,7 @@ from pandagpt_core.engine.request import EngineRequest
 from pandagpt_core.engine.vllm.calls import VllmStats, engine_arguments
 from pandagpt_core.engine.vllm.engine import VllmEngine
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import SamplingParams
 from service.broker.connection import connect
@@ -114,7 +115,7 @@ def tiny_pandagpt(request: pytest.FixtureRequest) -> Runtime:
     imagebind = golden / "imagebind-tiny" / "weights.safetensors"
     originals = PandaGPTOriginals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
     convert_pandagpt(originals, folder, PandaGPTOptions(model_id="tiny", sizes=vectors.imagebind_sizes(golden)))
-    return Runtime.load(folder, dtype="float32", runner="torch")
+    return load_model(folder, RuntimeOptions(dtype="float32", runner="torch"))
 
 
 # Uses with a name.

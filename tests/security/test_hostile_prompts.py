@@ -13,8 +13,8 @@ import pytest
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.prompts import TEMPLATES, token_ids
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Conversation, MediaUse, Modality, Turn
 from service.gateway.state import GatewayState
 from tests.conftest import Valkey
@@ -57,7 +57,7 @@ def tiny(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def real(tiny: Path, shared_gateway: tuple[str, GatewayState], _valkey_server: Valkey) -> Iterator[httpx.Client]:
     """The gateway with the real runtime behind it."""
-    runtime = Runtime.load(tiny, max_sequences=8)
+    runtime = load_model(tiny, RuntimeOptions(max_sequences=8))
     with (
         worker_thread(_valkey_server.settings, runtime),
         httpx.Client(base_url=shared_gateway[0], timeout=60, trust_env=False) as client,

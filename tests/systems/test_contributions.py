@@ -11,6 +11,7 @@ from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.contributions import check_explainable
 from pandagpt_core.types import Conversation, Fields, MediaUse, Modality, SamplingParams, Turn
@@ -27,7 +28,7 @@ def runtime(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Runtime:
     imagebind = golden / "imagebind-tiny" / "weights.safetensors"
     originals = PandaGPTOriginals(imagebind, tiny / "vicuna_tiny", tiny / "pandagpt_ckpt" / "pytorch_model.pt")
     convert_pandagpt(originals, out, PandaGPTOptions(model_id="tiny", sizes=SIZES, max_model_len=512))
-    return Runtime.load(out, dtype="float32", max_sequences=2)
+    return load_model(out, RuntimeOptions(dtype="float32", max_sequences=2))
 
 
 def rows(seed: int) -> np.ndarray:

@@ -14,7 +14,8 @@ from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
-from pandagpt_core.runtime import Runtime, VllmOptions
+from pandagpt_core.loading import RuntimeOptions, VllmOptions, load_model
+from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.merged import load_table, merged_folder, merged_name
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
 from tests.engine.fake_vllm import FakeAsyncLLM, fake_calls
@@ -41,7 +42,7 @@ def merged(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_folder_holds_the_weights_that_our_engine_computes_with(folder: Path, merged: Path) -> None:
-    ours = Runtime.load(folder, dtype="float32")._system.llm  # type: ignore[attr-defined]  # served: joined products
+    ours = load_model(folder, RuntimeOptions(dtype="float32"))._system.llm  # type: ignore[attr-defined]  # served: joined products
     theirs = serve(load_llama(merged))
     ids = torch.arange(12)[None]
     torch.testing.assert_close(ours(ours.embed(ids)), theirs(theirs.embed(ids)), rtol=0, atol=1e-4)
@@ -116,15 +117,17 @@ def answer(runtime: Runtime, talk: Conversation, params: SamplingParams, resume:
 
 
 def test_a_runtime_on_vllm_answers_as_one_on_our_engine(folder: Path, merged: Path) -> None:
-    own = Runtime.load(folder, dtype="float32")
+    own = load_model(folder, RuntimeOptions(dtype="float32"))
     started: list[FakeAsyncLLM] = []
     calls = fake_calls(serve(load_llama(merged)), started)
-    theirs = Runtime.load(
+    theirs = load_model(
         folder,
-        dtype="float32",
-        max_sequences=3,
-        step_tokens=64,
-        vllm=VllmOptions(merged.parent, {"pipeline_parallel_size": 2}, calls),
+        RuntimeOptions(
+            dtype="float32",
+            max_sequences=3,
+            step_tokens=64,
+            vllm=VllmOptions(merged.parent, {"pipeline_parallel_size": 2}, calls),
+        ),
     )
     assert theirs.info == own.info
     image = np.zeros((1, 3, 224, 224), dtype=np.float32)
@@ -141,4 +144,4 @@ def test_a_runtime_on_vllm_answers_as_one_on_our_engine(folder: Path, merged: Pa
     assert load_tokenizer(Path(said["tokenizer"])).encode("panda") == theirs.tokenize("panda", False)
     assert (said["max_num_batched_tokens"], said["pipeline_parallel_size"]) == (64, 2)
     with pytest.raises(ValueError, match="no dtype int8"):
-        Runtime.load(folder, dtype="int8", vllm=VllmOptions(merged.parent, {}, calls))
+        load_model(folder, RuntimeOptions(dtype="int8", vllm=VllmOptions(merged.parent, {}, calls)))

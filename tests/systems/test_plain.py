@@ -5,6 +5,7 @@ import torch
 
 from pandagpt_core.errors import ContextLengthExceeded, InvalidRequest
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.plain import ROWS
 from pandagpt_core.types import Conversation, SamplingParams, Turn
@@ -16,7 +17,7 @@ TEXT = "The panda eats bamboo."
 
 @pytest.fixture(scope="module")
 def runtime() -> Runtime:
-    return Runtime.load(FOLDER, dtype="float32", runner="torch", max_sequences=2, verify=False)
+    return load_model(FOLDER, RuntimeOptions(dtype="float32", runner="torch", max_sequences=2, verify=False))
 
 
 def answered(runtime: Runtime, prompt: object, tokens: int = 4) -> list[int]:

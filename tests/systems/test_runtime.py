@@ -36,7 +36,8 @@ from pandagpt_core.errors import (
 from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.tokenizers.base import Tokenizer
-from pandagpt_core.runtime import Dtype, Runtime, batches, pick_device, pick_precision
+from pandagpt_core.loading import Dtype, RuntimeOptions, load_model, pick_device, pick_precision
+from pandagpt_core.runtime import Runtime, batches
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, TokenOutput, Turn
 
 SIZES = ImageBindSizes(**{name: TowerSize(48 if name == "depth" else 64, 2, 4) for name in TOWERS}, out=32, vocab=512)
@@ -59,7 +60,7 @@ def folder(golden: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def loaded(folder: Path) -> Runtime:
-    return Runtime.load(folder, max_sequences=4)
+    return load_model(folder, RuntimeOptions(max_sequences=4))
 
 
 @pytest.fixture
@@ -141,13 +142,13 @@ def test_media_change_the_answer_and_a_weight_of_zero_leaves_them_out(runtime: R
 @pytest.mark.parametrize("dtype", ["bfloat16", "int8"])
 def test_other_precisions_answer_too(folder: Path, dtype: Dtype) -> None:
     params = SamplingParams(max_tokens=8, temperature=0.0, ignore_eos=True)
-    assert len(answer(Runtime.load(folder, dtype=dtype), TALK, [EMBEDDING], params)) == 8
+    assert len(answer(load_model(folder, RuntimeOptions(dtype=dtype)), TALK, [EMBEDDING], params)) == 8
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("cache_tokens", [0, 512])
 def test_an_accelerator_gives_the_same_greedy_tokens(runtime: Runtime, folder: Path, cache_tokens: int) -> None:
-    on_gpu = Runtime.load(folder, device="cuda", dtype="float32", cache_tokens=cache_tokens)
+    on_gpu = load_model(folder, RuntimeOptions(device="cuda", dtype="float32", cache_tokens=cache_tokens))
     array = images(1)
     (there,), (here,) = on_gpu.encode(Modality.IMAGE, array), runtime.encode(Modality.IMAGE, array)
     np.testing.assert_allclose(there, here, atol=1e-4)
@@ -250,39 +251,39 @@ def test_an_aborted_sequence_gives_nothing_more_and_an_unknown_one_is_no_error(r
 
 
 def test_the_context_may_be_shortened_but_not_stretched(folder: Path) -> None:
-    assert Runtime.load(folder, max_model_len=64, verify=False).info.max_model_len == 64
-    assert Runtime.load(folder, max_model_len=512, verify=False).info.max_model_len == 128
-    assert Runtime.load(folder, cache_tokens=32, verify=False).info.max_model_len == 32
+    assert load_model(folder, RuntimeOptions(max_model_len=64, verify=False)).info.max_model_len == 64
+    assert load_model(folder, RuntimeOptions(max_model_len=512, verify=False)).info.max_model_len == 128
+    assert load_model(folder, RuntimeOptions(cache_tokens=32, verify=False)).info.max_model_len == 32
 
 
 def test_a_folder_without_a_modality_builds_no_tower_for_it(folder: Path, tmp_path: Path) -> None:
     config = changed(folder, tmp_path, recipes={Modality.IMAGE: RECIPES[Modality.IMAGE]})
-    small = Runtime.load(tmp_path)
+    small = load_model(tmp_path)
     assert set(small.info.recipes) == {Modality.IMAGE}
     assert small.info.encoder_digest == config.encoder_digest != read_model_folder(folder).encoder_digest
     with pytest.raises(UnsupportedModality, match="takes no audio; it takes image"):
         small.encode(Modality.AUDIO, [np.zeros((3, 1, 128, 204), np.float32)])
     np.testing.assert_allclose(
-        small.encode(Modality.IMAGE, images(1)), Runtime.load(folder).encode(Modality.IMAGE, images(1)), atol=1e-6
+        small.encode(Modality.IMAGE, images(1)), load_model(folder).encode(Modality.IMAGE, images(1)), atol=1e-6
     )
 
 
 def test_a_recipe_that_the_tower_was_not_made_for_is_refused(folder: Path, tmp_path: Path) -> None:
     changed(folder, tmp_path, recipes={Modality.IMAGE: "lite0-image-v1"})
     with pytest.raises(CheckpointError, match=r"prepares image by lite0-image-v1.*wants imagebind-image-v1"):
-        Runtime.load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_a_projection_that_does_not_fit_is_refused(folder: Path, tmp_path: Path) -> None:
     changed(folder, tmp_path, projection=ProjectionSpec(in_dim=16, out_dim=64))
     with pytest.raises(CheckpointError, match="from 16 to 64, the encoder gives 32"):
-        Runtime.load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_a_context_beyond_the_language_models_is_refused(folder: Path, tmp_path: Path) -> None:
     changed(folder, tmp_path, max_model_len=4096)
     with pytest.raises(CheckpointError, match=r"4096.*2048"):
-        Runtime.load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_an_adapter_with_a_key_too_few_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -291,7 +292,7 @@ def test_an_adapter_with_a_key_too_few_is_refused(folder: Path, tmp_path: Path) 
     del adapter["model.layers.1.self_attn.o_proj.lora_B.weight"]
     replace_file(tmp_path / ADAPTER, adapter)
     with pytest.raises(KeyMismatch, match=r"missing: model\.layers\.1\.self_attn\.o_proj\.lora_B"):
-        Runtime.load(tmp_path, verify=False)
+        load_model(tmp_path, RuntimeOptions(verify=False))
 
 
 def test_a_changed_file_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -300,7 +301,7 @@ def test_a_changed_file_is_refused(folder: Path, tmp_path: Path) -> None:
     adapter["projection.bias"] += 1
     replace_file(tmp_path / ADAPTER, adapter)
     with pytest.raises(DigestMismatch, match=ADAPTER):
-        Runtime.load(tmp_path)
+        load_model(tmp_path)
 
 
 def test_a_language_model_of_an_installed_package_answers_in_chatml(golden: Path, tmp_path: Path) -> None:
@@ -321,7 +322,7 @@ def test_a_language_model_of_an_installed_package_answers_in_chatml(golden: Path
         max_model_len=256,
     )
     write_model_folder(tmp_path, folder)
-    runtime = Runtime.load(tmp_path, max_sequences=2)
+    runtime = load_model(tmp_path, RuntimeOptions(max_sequences=2))
     asked = Conversation((Turn("user", "What is the capital of France? One word."),))
     runtime.admit(SequenceRequest("a", asked, [], SamplingParams(max_tokens=16, temperature=0.0)))
     outputs = run(runtime)["a"]
@@ -333,7 +334,7 @@ def test_the_small_default_loads_and_answers(root: Path) -> None:
     folder = root / "models" / "panda-mini"
     if not (folder / "config.json").is_file():
         pytest.skip("models/panda-mini has not been trained in this checkout")
-    runtime = Runtime.load(folder, max_sequences=1, max_model_len=256)
+    runtime = load_model(folder, RuntimeOptions(max_sequences=1, max_model_len=256))
     medium = np.ones((1, runtime.info.embedding_dim), np.float32) / runtime.info.embedding_dim**0.5
     assert len(answer(runtime, TALK, [medium], SamplingParams(max_tokens=4, temperature=0.0, ignore_eos=True))) == 4
 

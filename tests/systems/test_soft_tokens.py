@@ -23,7 +23,7 @@ from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pa
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.errors import CheckpointError, InvalidRequest, KeyMismatch
 from pandagpt_core.interface import SequenceRequest
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.systems.pandagpt import PandaGPT
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
@@ -132,7 +132,7 @@ def test_rows_of_another_number_are_refused(system: PandaGPT) -> None:
 
 
 def test_the_runtime_answers_and_explains_by_all_rows(soft: Path) -> None:
-    runtime = Runtime.load(soft, max_sequences=2)
+    runtime = load_model(soft, RuntimeOptions(max_sequences=2))
     rows = runtime.encode(Modality.IMAGE, [media(Modality.IMAGE)])
     params = SamplingParams(max_tokens=6, temperature=0.0, ignore_eos=True)
     request = SequenceRequest("a", Conversation(QUESTION, (PICTURE,)), rows, params)

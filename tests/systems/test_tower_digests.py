@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from pandagpt_core.checkpoints import ENCODER, read_model_folder
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.systems.tower_digests import tower_digests
 from pandagpt_core.types import Modality
@@ -101,7 +101,7 @@ def test_two_checkpoints_with_equal_towers_share_them(golden: Path, tmp_path: Pa
     convert_pandagpt(files, tmp_path / "six", options)
     one, other = digests(with_points), digests(tmp_path / "six")
     assert differing(one, other) == {"points"}
-    info = Runtime.load(with_points, dtype="float32", runner="torch").info
+    info = load_model(with_points, RuntimeOptions(dtype="float32", runner="torch")).info
     assert {modality: info.digest_of(modality) for modality in info.recipes} == one
 
 

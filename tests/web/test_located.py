@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.runtime import Runtime
 from tests.web.acts import FILES, ask, done
 
@@ -32,7 +33,9 @@ def model(root: Path) -> Iterator[Runtime]:
     if not (folder / "config.json").is_file():
         pytest.skip("models/panda-locate is not in this checkout")
     # Both named, so that no trial at load looks for the fastest.
-    with closing(Runtime.load(folder, dtype="int8", runner="torch", max_sequences=2, verify=False)) as runtime:
+    with closing(
+        load_model(folder, RuntimeOptions(dtype="int8", runner="torch", max_sequences=2, verify=False))
+    ) as runtime:
         yield runtime
 
 

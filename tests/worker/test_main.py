@@ -22,7 +22,7 @@ from pandagpt_core import autotune
 from pandagpt_core.convert import PandaGPTOptions, PandaGPTOriginals, convert_pandagpt
 from pandagpt_core.encoders.sizes import TOWERS, ImageBindSizes, TowerSize
 from pandagpt_core.engine.config import EngineConfig
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.types import Modality, SamplingParams
 from service.broker.faults import FAULTS
 from service.broker.gateway.client import Broker
@@ -89,7 +89,7 @@ def test_a_first_start_in_a_process_of_its_own_keeps_what_it_chose(folder: Path,
 async def test_a_real_worker_that_is_killed_is_resumed_word_for_word(
     broker: Broker, valkey: Valkey, folder: Path
 ) -> None:
-    runtime = Runtime.load(folder, max_sequences=8)
+    runtime = load_model(folder, RuntimeOptions(max_sequences=8))
     with real_worker(folder, valkey) as process:
         await until(lambda: valkey.client.exists("pandagpt:models"), timeout=120, what="the announcement")
         request, name, array = request_for(runtime.info.encoder_digest)  # now: its deadline runs from here on
@@ -126,7 +126,7 @@ def huge_mib(pid: int) -> int:
 
 async def test_a_real_engine_s_figures_are_the_worker_s(broker: Broker, valkey: Valkey, folder: Path) -> None:
     engine = EngineConfig(block_size=8, prefix_blocks=3, reserve="current")
-    runtime = Runtime.load(folder, max_sequences=2, cache_tokens=128, engine=engine)
+    runtime = load_model(folder, RuntimeOptions(max_sequences=2, cache_tokens=128, engine=engine))
     words = "What is to be seen here, and where is it, and what is beside it?"
     params = SamplingParams(max_tokens=60, temperature=1.0, seed=3, ignore_eos=True, stop_token_ids=())
     with worker_thread(valkey.settings, runtime, **BEATS) as worker:  # type: ignore[arg-type]
@@ -156,7 +156,7 @@ async def test_a_real_engine_s_figures_are_the_worker_s(broker: Broker, valkey: 
 
 async def test_tokens_that_were_drafted_are_counted(broker: Broker, valkey: Valkey, folder: Path) -> None:
     """Steps that a loaded machine drew out may make drafts look dear for a while, so requests come until some paid."""
-    runtime = Runtime.load(folder, max_sequences=2, engine=EngineConfig(speculative_tokens=3))
+    runtime = load_model(folder, RuntimeOptions(max_sequences=2, engine=EngineConfig(speculative_tokens=3)))
     params = SamplingParams(max_tokens=100, temperature=0.0, ignore_eos=True, stop_token_ids=())
     with worker_thread(valkey.settings, runtime, **BEATS) as worker:  # type: ignore[arg-type]
         while not (stats := runtime.stats()).drafted > stats.accepted > 0:

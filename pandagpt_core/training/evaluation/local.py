@@ -17,6 +17,7 @@ from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.torch_backend import serve
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.prompts import TEMPLATES
 from pandagpt_core.runtime import Runtime
@@ -119,7 +120,7 @@ class _NoEncoder:
 
 def open_model(folder: Path, *, device: str = "cpu") -> LocalModel:
     """The model folder as it is served. Raises CheckpointError."""
-    return LocalModel(Runtime.load(folder, device=device, dtype="auto", max_sequences=AT_ONCE))
+    return LocalModel(load_model(folder, RuntimeOptions(device=device, dtype="auto", max_sequences=AT_ONCE)))
 
 
 def base_model(folder: Path) -> LocalModel:

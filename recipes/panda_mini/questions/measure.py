@@ -11,6 +11,7 @@ from typing import Any
 import msgspec
 
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation.answerer import Held
@@ -127,7 +128,7 @@ def main(said: Sequence[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, help="a JSON file with every answer")
     asked = parser.parse_args(said)
     fetch_all(asked.cache / "packages", [p for p in PACKAGES if p.use == "validation" or p.name == _TAGS])
-    runtime = Runtime.load(asked.folder, dtype="auto", max_sequences=AT_ONCE)
+    runtime = load_model(asked.folder, RuntimeOptions(dtype="auto", max_sequences=AT_ONCE))
     answered = ask_all(runtime, thinned(load_questions(), asked.thin), QuestionFiles(asked.cache / "packages"))
     for name, rate in figures(answered).items():
         if rate["n"]:

@@ -101,7 +101,7 @@ def _over_http(arguments: argparse.Namespace, base: Answerer | None) -> int:
 
 
 def _local(folder: Path, device: str) -> Answerer:
-    from pandagpt_core.runtime import pick_device  # takes seconds to import
+    from pandagpt_core.loading import pick_device  # takes seconds to import
     from pandagpt_core.training.evaluation.local import open_model
 
     return open_model(folder, device=pick_device(device))

@@ -122,12 +122,14 @@ def speed(settings: Settings) -> Iterator[Finding]:
         yield Finding("speed", "warn", what, "the greeting of `pandagpt serve` has the figures of the worker's load")
         return
     import_torch(settings.worker.threads)
-    from pandagpt_core.runtime import Runtime  # takes seconds to import
+    from pandagpt_core.loading import RuntimeOptions, load_model  # takes seconds to import
 
     worker, reports = settings.worker, list[AutotuneReport]()
     try:
-        Runtime.load(
-            folder, device=worker.device, dtype=worker.dtype, runner=worker.runner, verify=False, report=reports.append
+        load_model(
+            folder,
+            RuntimeOptions(device=worker.device, dtype=worker.dtype, runner=worker.runner, verify=False),
+            report=reports.append,
         ).close()
     except (CheckpointError, ValueError) as error:
         yield Finding("speed", "fail", str(error), "leave PANDAGPT_WORKER_DTYPE and PANDAGPT_WORKER_RUNNER unset")

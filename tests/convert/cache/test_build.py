@@ -21,8 +21,9 @@ from pandagpt_core.convert.cache.build import NAMES, PARTIAL, build_cache
 from pandagpt_core.convert.cache.picture_list import write_sorted
 from pandagpt_core.encoders.base import Encoder
 from pandagpt_core.errors import CheckpointError
+from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
-from pandagpt_core.runtime import Runtime, SequenceRequest
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.types import Conversation, MediaUse, Modality, OptionValue, SamplingParams, Turn
 from service import cli
@@ -75,7 +76,7 @@ def test_each_row_is_the_unit_embedding_of_its_picture(model: Path, images: Path
     verify_files(model, folder)
     names = (model / NAMES).read_text().splitlines()
     vectors = load_file(model / "cache.safetensors")["vectors"]
-    runtime = Runtime.load(model, dtype="float32", runner="torch")
+    runtime = load_model(model, RuntimeOptions(dtype="float32", runner="torch"))
     for name, vector in zip(names, vectors, strict=True):
         array = load(runtime.info.recipes[Modality.IMAGE], (images / name).read_bytes(), {}, Limits())
         (row,) = runtime.encode(Modality.IMAGE, [array])
@@ -152,7 +153,7 @@ def test_the_command_builds_and_a_pandagpt_folder_uses_the_cache_when_asked(
 ) -> None:
     assert cli.main(["cache", "build", "--model", str(model), "--images", str(images)]) == 0
     assert "a cache of 7 image features; 1 pictures were not readable" in capsys.readouterr().out
-    runtime = Runtime.load(model, dtype="float32", runner="torch")
+    runtime = load_model(model, RuntimeOptions(dtype="float32", runner="torch"))
     assert [option.name for option in runtime.info.options] == [
         "cache_size",
         "cache_t",
@@ -188,7 +189,7 @@ def test_config_says_where_the_cache_is_only_when_it_is_whole(model: Path, image
     with pytest.raises(KeyboardInterrupt):
         build_cache(model, images, progress=stop)
     assert json.loads((model / "config.json").read_text())["cache"] is None
-    assert Runtime.load(model, dtype="float32", runner="torch").info.options == ()
+    assert load_model(model, RuntimeOptions(dtype="float32", runner="torch")).info.options == ()
 
 
 def test_any_name_of_a_picture_is_kept_as_it_is(model: Path, tmp_path: Path) -> None:

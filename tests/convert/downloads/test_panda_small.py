@@ -14,9 +14,9 @@ from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.gguf import read_embeddings
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.perception.table import read_name_table
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.types import Conversation, MediaUse, Modality, SamplingParams, Turn
 from tests.convert.downloads.tiny_qwen import write_tiny_qwen
 
@@ -80,7 +80,7 @@ def test_a_direction_becomes_the_mean_of_its_names_tokens(small: Path, language:
 
 
 def test_the_folder_answers_about_a_picture(small: Path) -> None:
-    runtime = Runtime.load(small, dtype="float32", max_sequences=1)
+    runtime = load_model(small, RuntimeOptions(dtype="float32", max_sequences=1))
     assert (runtime.info.id, runtime.info.tools) == ("panda-small", "forced")
     picture = load(runtime.info.recipes[Modality.IMAGE], Path("samples/dog.png").read_bytes(), {}, Limits())
     rows = runtime.encode(Modality.IMAGE, [picture])[0]

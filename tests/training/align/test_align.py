@@ -15,8 +15,8 @@ from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import ENCODER, read_model_folder, verify_files, write_model_folder
 from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.loading import load_model
 from pandagpt_core.media import Limits, load
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.align import checkpoint
 from pandagpt_core.training.align.run import LEAST_TEMPERATURE, Contrast, align
@@ -60,7 +60,7 @@ def make(tiny_folder: Path, tmp_path: Path) -> Make:
 
 def nearest(model: Path, media: Path) -> list[int]:
     """For each motion the picture that lies nearest."""
-    runtime = Runtime.load(model)
+    runtime = load_model(model)
 
     def vectors(modality: Modality, suffix: str, params: dict[str, float]) -> np.ndarray:
         recipe = runtime.info.recipes[modality]
@@ -106,7 +106,7 @@ def test_what_is_trained_is_what_the_encoder_computes(modality: Modality, tiny_f
     array = array.astype(np.int64 if modality == Modality.TEXT else np.float32)
     tower = open_tower(tiny_folder, read_model_folder(tiny_folder), modality)
     ours = torch.nn.functional.normalize(tower(*stacked_arrays([array])), dim=-1)
-    runtime = Runtime.load(tiny_folder)
+    runtime = load_model(tiny_folder)
     theirs = runtime.unit(modality, runtime.encode(modality, [array])[0])
     np.testing.assert_allclose(ours[0].detach().numpy(), theirs, atol=1e-5)
     torch.autograd.backward(ours.sum())

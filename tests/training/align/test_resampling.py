@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import ENCODER, RESAMPLER, PandaGPTFolder, read_folder_of, verify_files
 from pandagpt_core.errors import InvalidRequest
+from pandagpt_core.loading import load_model
 from pandagpt_core.media import Limits, load
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.align.run import Contrast, align
 from pandagpt_core.training.align.settings import AlignSettings, parse_align_settings
 from pandagpt_core.training.tune.record import read_log
@@ -60,7 +60,7 @@ def make(tiny_folder: Path, tmp_path: Path) -> Make:
 
 def nearest(model: Path, media: Path) -> list[int]:
     """For each motion the picture that lies nearest to one of its rows."""
-    runtime = Runtime.load(model)
+    runtime = load_model(model)
 
     def rows(modality: Modality, suffix: str, params: dict[str, float]) -> list[np.ndarray]:
         recipe = runtime.info.recipes[modality]

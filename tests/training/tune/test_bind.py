@@ -14,8 +14,9 @@ from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import ADAPTER, ImageBindLLMFolder, read_folder_of
 from pandagpt_core.convert.imagebind_llm import ImageBindLLMOptions, convert_imagebind_llm
+from pandagpt_core.interface import SequenceRequest
 from pandagpt_core.llm.tokenizers.base import load_tokenizer
-from pandagpt_core.runtime import Runtime, SequenceRequest
+from pandagpt_core.loading import RuntimeOptions, load_model
 from pandagpt_core.training.batch import IGNORED, Batch
 from pandagpt_core.training.conversations import ChatTurn
 from pandagpt_core.training.tune.bind_model import Phase, TrainableBind, build_bind
@@ -221,7 +222,7 @@ def test_a_phase_lowers_the_loss_changes_only_its_own_weights_and_is_served(
     changed = {name for name in before if not torch.allclose(before[name].float(), after[name])}
     bridge = {name for name in before if name.startswith(("bind.", "prefix")) or name.endswith(".gate")}
     assert changed == (bridge if phase == "pretrain" else before.keys() - bridge)
-    runtime = Runtime.load(result.written["model"], dtype="float32", runner="torch")
+    runtime = load_model(result.written["model"], RuntimeOptions(dtype="float32", runner="torch"))
     asked = Conversation((Turn("user", "What is it?"),), (MediaUse(Modality.IMAGE, "a", 0),))
     row = torch.ones(1, 32).numpy()
     runtime.admit(SequenceRequest("a", asked, [row], SamplingParams(max_tokens=4, temperature=0.0)))
@@ -246,7 +247,7 @@ def test_a_folder_without_an_adapter_answers_as_its_base_until_it_is_trained(
 
 def answer(folder: Path, row: Any) -> list[int]:
     """Greedy token ids, with a picture of this embedding or without one."""
-    runtime = Runtime.load(folder, dtype="float32", runner="torch")
+    runtime = load_model(folder, RuntimeOptions(dtype="float32", runner="torch"))
     media = () if row is None else (MediaUse(Modality.IMAGE, "a", 0),)
     asked = Conversation((Turn("user", "What is it?"),), media)
     params = SamplingParams(max_tokens=12, temperature=0.0, ignore_eos=True)

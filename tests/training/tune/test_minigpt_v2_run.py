@@ -10,7 +10,7 @@ from pandagpt_core.checkpoints import read_model_folder
 from pandagpt_core.convert.minigpt_v2 import MiniGPTv2Options, MiniGPTv2Originals, convert_minigpt_v2
 from pandagpt_core.encoders.eva_vit import EvaSizes
 from pandagpt_core.errors import InvalidRequest
-from pandagpt_core.runtime import Runtime
+from pandagpt_core.loading import load_model
 from pandagpt_core.training.tune.record import read_log
 from pandagpt_core.training.tune.run import train
 from pandagpt_core.training.tune.settings import TuneSettings, parse_tune_settings, read_tune_settings
@@ -61,7 +61,7 @@ def test_a_run_lowers_the_loss_and_its_folder_is_served(settings: TuneSettings) 
     assert losses[-1] < 0.5 * losses[0]
     folder = read_model_folder(result.written["model"])
     assert (folder.system, folder.id) == ("minigpt-v2", "trained")
-    assert Runtime.load(result.written["model"]).info.id == "trained"
+    assert load_model(result.written["model"]).info.id == "trained"
 
 
 def test_two_pictures_of_a_conversation_are_named_as_a_fault(settings: TuneSettings, tmp_path: Path) -> None:

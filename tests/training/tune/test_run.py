@@ -14,6 +14,7 @@ from safetensors.torch import load_file
 from pandagpt_core.checkpoints import PandaGPTFolder, read_model_folder
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import load_model
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.tune.data.encode import Encode
@@ -61,7 +62,7 @@ def test_a_run_lowers_the_loss_and_what_it_writes_is_served(make_settings: Make,
     assert len(seen) == result.steps == result.step == 60
     assert seen[-1] < 0.2 * seen[0]
     assert result.written["plot"].stat().st_size > 1000
-    runtime = Runtime.load(result.written["model"])
+    runtime = load_model(result.written["model"])
     assert runtime.info.id == "colours"
     assert answer(runtime, pictures / "red.png").startswith("It is ")
 

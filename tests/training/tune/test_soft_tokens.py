@@ -23,8 +23,8 @@ from pandagpt_core.checkpoints import (
 from pandagpt_core.encoders.resampler import PerceiverResampler
 from pandagpt_core.errors import InvalidRequest
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import load_model
 from pandagpt_core.media import Limits, load
-from pandagpt_core.runtime import Runtime
 from pandagpt_core.systems import LoadOptions, load_system
 from pandagpt_core.training.batch import MediumTokens, answer_sums, collate
 from pandagpt_core.training.tune.model import read_media, resampled
@@ -58,7 +58,7 @@ def losses(settings: TuneSettings) -> list[float]:
 
 
 def answer(model: Path, picture: Path) -> str:
-    runtime = Runtime.load(model)
+    runtime = load_model(model)
     array = load(runtime.info.recipes[Modality.IMAGE], picture.read_bytes(), {}, Limits())
     asked = Conversation((Turn("user", "What is it?"),), (MediaUse(Modality.IMAGE, "a", 0),))
     rows = runtime.encode(Modality.IMAGE, [array])
