@@ -125,7 +125,7 @@ def choose(
     unless it cannot be made any more. Raises NothingFits.
     """
     if known is not None and (again := _again(candidates, known)) is not None:
-        log.info("autotuned at an earlier start: %s: %s", what, known.taken)
+        log.info("autotuned by an earlier load: %s: %s", what, known.taken)
         return again, known
     trials = {candidate.name: Trial(candidate.name) for candidate in candidates}
     steps = {c.name: made for c in candidates if (made := _prepared(c, trials)) is not None}

@@ -168,3 +168,17 @@ def test_a_fragment_with_one_caller_stands_with_it_or_has_a_reason(root: Path) -
     assert apart - set(APART) == set(), "fold it into its caller, or give its reason in APART"
     assert set(APART) - apart == set(), "no fragment with one caller any more"
     assert set(RULES) - {str(Path(file).parent) for file in by_rule} == set(), "no such fragment there any more"
+
+
+def test_no_gather_may_lose_a_cancellation(root: Path) -> None:
+    """`asyncio.gather` raises a child's error in place of a cancellation of the same moment, and who tries again after
+    an error is not ended then. With `return_exceptions` it does not."""
+    unfailing = {"service/gateway/decoding/child_process.py"}  # the end of a process and of a pipe: neither can fail
+    found = set()
+    for file in tracked(root):
+        if file.startswith("service/") and file.endswith(".py"):
+            for node in ast.walk(ast.parse((root / file).read_text(encoding="utf-8"))):
+                if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.gather":
+                    if "return_exceptions" not in {keyword.arg for keyword in node.keywords}:
+                        found.add(file)
+    assert found == unfailing

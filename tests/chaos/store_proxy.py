@@ -71,6 +71,10 @@ class StoreProxy:
         except OSError:
             back.close()
             return
+        if self.died.is_set():  # meanwhile
+            back.close()
+            store.close()
+            return
         self._writers |= {back, store}
         harmed = asyncio.Event()
         pump = asyncio.create_task(_pump(answers, back, harmed))

@@ -10,7 +10,7 @@ import hashlib
 import json
 import time
 from collections.abc import Awaitable, Callable, Coroutine
-from contextlib import suppress
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 from uuid import uuid4
@@ -414,23 +414,24 @@ async def test_harm_at_each_store_command_loses_nothing(
     for name, seconds in (("PAUSE", 0.02), ("CLOSING", 0.1)):
         monkeypatch.setattr(departures, name, seconds)
     socket, queues = valkey.url.removeprefix("unix://"), [Keys().queue("fake", one) for one in PRIORITIES]
-    with worker_thread(valkey.settings, FakeRuntime(step_delay=0.002), lost_after_s=30.0):
+    async with AsyncExitStack() as last:
+        last.enter_context(worker_thread(valkey.settings, FakeRuntime(step_delay=0.002), lost_after_s=30.0))
         far, far_admin = gateway_on(valkey.settings), QueueAdmin.connect(valkey.settings)
+        last.push_async_callback(far.close)
+        last.push_async_callback(far_admin.close)
         done = 0
         for at in range(1, MOST):
-            async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url):
+            async with store_proxy(socket, at, harm, UNTIL_IT_LEAVES) as (proxy, url), AsyncExitStack() as ends:
                 through = valkey.settings.model_copy(update={"url": url, "command_timeout_s": 0.4})
                 near, near_admin = gateway_on(through), QueueAdmin.connect(through)
+                ends.push_async_callback(near.close)
+                ends.push_async_callback(near_admin.close)
                 async with asyncio.timeout(25):  # a window of 30 seconds, as there was one, is longer
                     await path(Gateways(near, far, near_admin, far_admin, proxy))
-                await near.close()
-                await near_admin.close()
-                if proxy.count < at:
-                    break
+            if proxy.count < at:
+                break
             done = at
             for priority, queue in zip(PRIORITIES, queues, strict=True):
                 await until(lambda one=queue: valkey.client.xlen(one) == 0, what=f"the empty queue after harm at {at}")
                 assert valkey.client.get(Keys().load("fake", priority)) is None
         assert 0 < done < MOST - 1
-        await far.close()
-        await far_admin.close()

@@ -59,7 +59,9 @@ class ModelRegistry:
         listed: Any
         clock: Any
         try:
-            listed, clock = await asyncio.gather(self._store.zrange(self._keys.models, 0, -1), self._store.time())
+            # Not by `gather`: it loses a cancellation that comes in the moment in which one of them fails.
+            listed = await self._store.zrange(self._keys.models, 0, -1)
+            clock = await self._store.time()
             # Announcements go by the store's clock; a cluster answers by node.
             seconds, micros = clock if isinstance(clock, tuple) else next(iter(clock.values()))
             now = int(seconds) * 1000 + int(micros) // 1000

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TypeVar
 
 import msgspec
 import numpy as np
@@ -20,6 +21,8 @@ from service.gateway.errors import GatewayError
 from service.gateway.media.media_uuids import not_cached
 from service.gateway.media.medium import MediaInput
 from service.metrics import GatewayMetrics
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +78,7 @@ class MediaResolver:
             self._metrics.media_bytes.labels(medium.modality.value).inc(len(medium.data))
         tasks = [asyncio.create_task(self._decode(medium, info, caller.share)) for medium in todo.values()]
         try:
-            read = await asyncio.gather(*tasks)
+            read = await _all_of(tasks)
         finally:
             for task in tasks:
                 task.cancel()  # of the others where one failed
@@ -165,6 +168,16 @@ class MediaResolver:
 
 
 _decoder = msgspec.msgpack.Decoder(Notes)
+
+
+async def _all_of(tasks: Sequence[asyncio.Task[_T]]) -> list[_T]:
+    """Results in order. Raises the error of one that failed, which `gather` raises in place of a cancellation too."""
+    if tasks:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_EXCEPTION)
+    for task in tasks:
+        if task.done():
+            task.result()
+    return [task.result() for task in tasks]
 
 
 def _is_parameter(medium: MediaInput, name: str | None) -> bool:

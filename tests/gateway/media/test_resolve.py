@@ -1,7 +1,9 @@
 """Media of a request: only what the store lacks is decoded, once, and refusals name the caller's field."""
 
+import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, cast
 
@@ -155,3 +157,29 @@ async def test_a_medium_that_holds_nothing_has_no_weight_also_from_the_cache(sto
         assert found.sentences == {0: "[nothing]\n"}
         store.held |= set(found.arrays)
     assert len(decoder.read_so_far) == 1
+
+
+class CancelledAsItFails(Decoder):
+    """The first medium fails in the moment in which the caller is cancelled; the second is still read."""
+
+    victim: asyncio.Task[None] | None = None
+
+    async def read(self, recipe: str, data: bytes, _params: object, share: str) -> tuple[np.ndarray, Notes]:
+        if data != b"bad":
+            await asyncio.sleep(60)
+        assert self.victim is not None
+        asyncio.get_running_loop().call_soon(self.victim.cancel)
+        raise GatewayError("overloaded", "no decoder is free")
+
+
+async def test_a_cancellation_in_the_moment_a_medium_fails_is_not_lost(store: Store) -> None:
+    decoder = CancelledAsItFails()
+
+    async def repeat() -> None:  # as a batch, which tries a line again that no decoder was free for
+        with suppress(GatewayError):
+            await resolved(store, decoder, medium(b"bad"), medium(b"slow"))
+        await asyncio.sleep(60)
+
+    task = decoder.victim = asyncio.create_task(repeat())
+    await asyncio.wait({task}, timeout=10)
+    assert task.cancelled()
