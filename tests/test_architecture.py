@@ -174,11 +174,11 @@ def test_no_gather_may_lose_a_cancellation(root: Path) -> None:
     """`asyncio.gather` raises a child's error in place of a cancellation of the same moment, and who tries again after
     an error is not ended then. With `return_exceptions` it does not."""
     unfailing = {"service/gateway/decoding/child_process.py"}  # the end of a process and of a pipe: neither can fail
-    found = set()
-    for file in tracked(root):
-        if file.startswith("service/") and file.endswith(".py"):
-            for node in ast.walk(ast.parse((root / file).read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.gather":
-                    if "return_exceptions" not in {keyword.arg for keyword in node.keywords}:
-                        found.add(file)
-    assert found == unfailing
+    files = [file for file in tracked(root) if file.startswith("service/") and file.endswith(".py")]
+    calls = [
+        (file, {keyword.arg for keyword in node.keywords})
+        for file in files
+        for node in ast.walk(ast.parse((root / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "asyncio.gather"
+    ]
+    assert {file for file, keywords in calls if "return_exceptions" not in keywords} == unfailing
