@@ -1,29 +1,27 @@
 """Byte-pair vocabularies of the `tokenizers` library: a folder's tokenizer.json, or one built from GGUF metadata."""
 
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from tokenizers import Tokenizer as Backend
 
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
+from pandagpt_core.llm.tokenizers.detokenizer import PieceTable, TableTokenizer
 from pandagpt_core.llm.tokenizers.special_tokens import generation_ends, parse_json, special_id
 
 WORD_START = "\N{LOWER ONE EIGHTH BLOCK}"
 FIRST_BYTE_PIECE = "<0x00>"
 
 
-class BPETokenizer:
+class BPETokenizer(TableTokenizer):
     """`control` are the ids that stand for no text; encoding never yields them."""
 
     def __init__(self, backend: Backend, control: Collection[int], bos_id: int | None, eos_ids: frozenset[int]) -> None:
         backend.encode_special_tokens = True  # take "<|im_end|>" in a caller's text as the characters it is
         self._backend = backend
-        self._table = piece_table(backend.get_vocab(with_added_tokens=True), frozenset(control))
-        self.bos_id = bos_id
-        self.eos_ids = eos_ids
+        super().__init__(piece_table(backend.get_vocab(with_added_tokens=True), frozenset(control)), bos_id, eos_ids)
 
     @classmethod
     def from_folder(cls, folder: Path) -> "BPETokenizer":
@@ -38,21 +36,8 @@ class BPETokenizer:
     def encode(self, text: str) -> list[int]:
         return list(self._backend.encode(text, add_special_tokens=False).ids)
 
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._table.decode(ids)
-
-    def detokenizer(self) -> Detokenizer:
-        return Detokenizer(self._table)
-
     def token_id(self, piece: str) -> int | None:
         return self._backend.token_to_id(piece)
-
-    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
-        return self._table.bytes_of(token_id, first)
-
-    @property
-    def size(self) -> int:
-        return len(self._table.pieces)
 
 
 def _read(described: Mapping[str, Any]) -> Backend:

@@ -46,6 +46,28 @@ class Detokenizer:
         return _replaced(self._decoder.decode(b"", final=True))
 
 
+class TableTokenizer:
+    """The half of a tokenizer that goes from ids to text by a table of its vocabulary's bytes (`base.Tokenizer`)."""
+
+    def __init__(self, table: PieceTable, bos_id: int | None, eos_ids: frozenset[int]) -> None:
+        self._table = table
+        self.bos_id = bos_id
+        self.eos_ids = eos_ids
+
+    def decode(self, ids: Sequence[int]) -> str:
+        return self._table.decode(ids)
+
+    def detokenizer(self) -> Detokenizer:
+        return Detokenizer(self._table)
+
+    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
+        return self._table.bytes_of(token_id, first)
+
+    @property
+    def size(self) -> int:
+        return len(self._table.pieces)
+
+
 ESCAPED_BYTE = re.compile("[\udc80-\udcff]")
 
 

@@ -1,19 +1,18 @@
 """Sentencepiece vocabularies: the LLaMA and Vicuna folders that hold a tokenizer.model."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import sentencepiece
 
 from pandagpt_core.errors import CheckpointError
-from pandagpt_core.llm.tokenizers.detokenizer import Detokenizer, PieceTable
+from pandagpt_core.llm.tokenizers.detokenizer import PieceTable, TableTokenizer
 from pandagpt_core.llm.tokenizers.pointers import check_no_pointer
 from pandagpt_core.llm.tokenizers.special_tokens import generation_ends, read_json, special_id
 
 UNKNOWN_TEXT = " \N{DOUBLE QUESTION MARK} ".encode()  # sentencepiece's text for <unk>
 
 
-class PieceTokenizer:
+class PieceTokenizer(TableTokenizer):
     """Plain sentencepiece: each encoded text gets its own dummy prefix, control names in it are ordinary text."""
 
     def __init__(
@@ -23,11 +22,9 @@ class PieceTokenizer:
         eos_ids: frozenset[int],
         added: dict[str, int] | None = None,
     ) -> None:
+        super().__init__(piece_table(model), bos_id, eos_ids)
         self._model = model
         self._added = added or {}
-        self._table = piece_table(model)
-        self.bos_id = bos_id
-        self.eos_ids = eos_ids
 
     @classmethod
     def from_folder(cls, folder: Path) -> "PieceTokenizer":
@@ -42,24 +39,11 @@ class PieceTokenizer:
         ids: list[int] = self._model.encode(text)
         return ids
 
-    def decode(self, ids: Sequence[int]) -> str:
-        return self._table.decode(ids)
-
-    def detokenizer(self) -> Detokenizer:
-        return Detokenizer(self._table)
-
     def token_id(self, piece: str) -> int | None:
         if piece in self._added:
             return self._added[piece]
         found = int(self._model.piece_to_id(piece))
         return found if self._model.id_to_piece(found) == piece else None  # unknown pieces answer <unk>'s id
-
-    def token_bytes(self, token_id: int, first: bool = False) -> bytes:
-        return self._table.bytes_of(token_id, first)
-
-    @property
-    def size(self) -> int:
-        return len(self._table.pieces)
 
 
 def _read(path: Path) -> sentencepiece.SentencePieceProcessor:
