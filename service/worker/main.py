@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry
 
 from pandagpt_core import autotune
 from pandagpt_core.autotune import AutotuneReport, Choices
+from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.interface import ServedModel
 from pandagpt_core.speech.base import Recogniser
 from pandagpt_core.speech.whisper import Whisper
@@ -33,7 +34,6 @@ from service.worker.ops_server import Health, ops_served
 from service.worker.torch_threads import import_torch
 
 if TYPE_CHECKING:  # torch comes with it
-    from pandagpt_core.engine.config import EngineConfig
     from pandagpt_core.loading import RuntimeOptions, VllmOptions
 
 log = logging.getLogger(__name__)
@@ -178,10 +178,8 @@ def runtime_options(settings: WorkerSettings) -> "RuntimeOptions":
     )
 
 
-def engine_config(settings: WorkerSettings) -> "EngineConfig":
+def engine_config(settings: WorkerSettings) -> EngineConfig:
     """The options of our engine beyond its sizes. Prefixes are kept in whole blocks."""
-    from pandagpt_core.engine.config import EngineConfig  # takes seconds to import
-
     plain = EngineConfig()
     prefix = settings.prefix_tokens
     return replace(
