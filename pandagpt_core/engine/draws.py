@@ -10,7 +10,9 @@ The generators are counter-based (Salmon et al. 2011), so no batch, order or res
 the finaliser of SplitMix64 (Steele et al. 2014) as its mixer, a token's number that of a 32-bit hash.
 """
 
+import functools
 from collections.abc import Sequence as Items
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -20,49 +22,82 @@ from torch import Tensor
 STEP = np.uint64(0x9E3779B97F4A7C15)  # 2^64 over the golden ratio
 MASK = (1 << 64) - 1
 FIRST, SECOND = 0x7FEB352D, -0x7B935975  # odd multipliers of 32 bits; int32 products wrap
+BITS = 31  # of a token's number
+SLACK = 1e-4  # relative, far above what float32 rounds
+
+Int32s = TypeVar("Int32s", Tensor, NDArray[np.int32])
 
 
 def draw(weights: Tensor, seeds: Items[int], positions: Items[int]) -> Tensor:
     """[R]: a token of each row of weights [R, V], which need not sum to 1. A token of weight 0 is never drawn."""
     numbers = keys(seeds, positions)
-    if weights.device.type != "cpu":
-        return _race(weights, numbers)
-    rows = range(len(weights))  # one by one, a row of each pass stays in the processor's cache
-    return torch.cat([_race(weights[row : row + 1], numbers[row : row + 1]) for row in rows])
-
-
-def _race(weights: Tensor, numbers: NDArray[np.uint64]) -> Tensor:
+    if weights.device.type == "cpu":
+        return torch.tensor([_winner(row, *key) for row, *key in zip(weights.numpy(), *_halves(numbers), strict=True)])
     # Times are negative here, and the last one wins: that saves a pass over the vocabulary.
-    return (weights / log_survival(numbers, weights.shape[-1], weights.device)).argmin(dim=-1)
+    return (weights / log_survival(token_bits(numbers, weights.shape[-1], weights.device))).argmin(dim=-1)
 
 
-def log_survival(numbers: NDArray[np.uint64], vocab: int, device: torch.device) -> Tensor:
-    """[R, V] float32, each the negative of an exponential number of mean 1."""
-    bits = token_bits(numbers, vocab, device)
-    u = bits.float().add_(0.5).mul_(2.0**-31).clamp_(max=1 - 2.0**-24)  # small ones keep their relative precision
+def _winner(weights: NDArray[np.float32], low: np.int32, high: np.int32) -> int:
+    """The race of one row, run by those tokens alone that may win.
+
+    E is at least its random number u in (0, 1). So a token whose w / u is below the likeliest token's w / E cannot win:
+    of 49,152 some ten are left, and only they take a logarithm. By numpy, since torch shares so short a pass among
+    threads, which have to wake first.
+    """
+    bits = _hashed(_spread(len(weights)), low, high)
+    likeliest = np.array([weights.argmax()])
+    bound = _paces(weights, bits, likeliest).item() * 2.0**-BITS * (1 - SLACK)
+    able = np.flatnonzero(bits.astype(np.float32) * np.float32(bound) <= weights)
+    return int(able[_paces(weights, bits, able).argmax()])
+
+
+def _paces(weights: NDArray[np.float32], bits: NDArray[np.int32], tokens: NDArray[np.intp]) -> Tensor:
+    """Those tokens' w / E: the largest wins."""
+    return torch.from_numpy(weights[tokens]) / -log_survival(torch.from_numpy(bits[tokens]))
+
+
+def log_survival(bits: Tensor) -> Tensor:
+    """float32 of tokens' numbers, each the negative of an exponential number of mean 1."""
+    u = bits.float().add_(0.5).mul_(2.0**-BITS).clamp_(max=1 - 2.0**-24)  # small ones keep their relative precision
     return torch.log1p(u.neg_())
 
 
 def token_bits(numbers: NDArray[np.uint64], vocab: int, device: torch.device) -> Tensor:
     """[R, V] int32 of 31 random bits, by row key and token."""
-    low, high = (_halves(numbers, device, shift) for shift in (0, 32))
-    x = _tokens(vocab, device) ^ low
-    x.mul_(high | 1)
-    x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).mul_(SECOND)
-    x.bitwise_xor_((x >> 16).bitwise_and_(0xFFFF)).mul_(FIRST)
-    return x.bitwise_xor_((x >> 15).bitwise_and_(0x1FFFF)).bitwise_and_(0x7FFFFFFF)
+    low, high = (torch.from_numpy(half)[:, None].to(device) for half in _halves(numbers))
+    return _hashed(_scattered(torch.arange(vocab, dtype=torch.int32, device=device)), low, high)
 
 
-def _halves(numbers: NDArray[np.uint64], device: torch.device, shift: int) -> Tensor:
-    halves = ((numbers >> np.uint64(shift)) & np.uint64(0xFFFFFFFF)).astype(np.uint32)
-    return torch.from_numpy(halves.view(np.int32))[:, None].to(device)
+@functools.lru_cache(maxsize=8)
+def _spread(vocab: int) -> NDArray[np.int32]:
+    return _scattered(np.arange(vocab, dtype=np.int32))
 
 
-def _tokens(vocab: int, device: torch.device) -> Tensor:
-    """[1, V] int32: token ids, spread over all 32 bits."""
-    x = torch.arange(vocab, dtype=torch.int32, device=device)[None] * FIRST
+def _scattered(ids: Int32s) -> Int32s:
+    """Token ids, spread over all 32 bits."""
+    x = ids * FIRST
     x ^= (x >> 15) & 0x1FFFF
-    return x * SECOND
+    x *= SECOND
+    return x
+
+
+def _hashed(tokens: Int32s, low: Any, high: Any) -> Int32s:
+    """Tokens' numbers under a key's halves [R, 1], or under those of one key."""
+    x: Int32s = tokens ^ low
+    x *= high | 1
+    x ^= (x >> 15) & 0x1FFFF
+    x *= SECOND
+    x ^= (x >> 16) & 0xFFFF
+    x *= FIRST
+    x ^= (x >> 15) & 0x1FFFF
+    x &= 0x7FFFFFFF
+    return x
+
+
+def _halves(numbers: NDArray[np.uint64]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    """The lower and the upper 32 bits of each."""
+    low, high = ((numbers >> np.uint64(shift)).astype(np.uint32).view(np.int32) for shift in (0, 32))
+    return low, high
 
 
 def keys(seeds: Items[int], positions: Items[int]) -> NDArray[np.uint64]:

@@ -99,10 +99,11 @@ def filtered(logits: Tensor, params: Items[SamplingParams], head: int = HEAD) ->
     Temperature first, then top-k, then top-p over what top-k left, then min-p against the likeliest token.
     """
     temperature = _column(logits, [max(p.temperature, COLDEST) for p in params])
-    min_p = _column(logits, [p.min_p for p in params])
     probs = torch.softmax(logits / temperature, dim=-1)
-    floors = min_p * probs.amax(dim=-1, keepdim=True)  # [R, 1]
     narrow = [row for row, p in enumerate(params) if p.top_k > 0 or p.top_p < 1]
+    if not narrow and not any(p.min_p for p in params):
+        return probs
+    floors = _column(logits, [p.min_p for p in params]) * probs.amax(dim=-1, keepdim=True)  # [R, 1]
     if narrow:
         heads = _head_floors(probs[narrow], [params[row] for row in narrow], head)
         floors[narrow] = torch.maximum(floors[narrow], heads)

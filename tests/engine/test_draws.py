@@ -29,6 +29,13 @@ def test_a_draw_depends_on_its_own_row_alone() -> None:
     assert draw(weights, seeds, positions).tolist() == alone
 
 
+@pytest.mark.parametrize("temperature", [0.2, 1.0, 5.0])
+def test_a_draw_is_won_by_the_first_of_all_tokens(temperature: float) -> None:
+    weights = torch.softmax(tail(5_000) / temperature, dim=-1).expand(2000, -1)
+    times = weights / log_survival(token_bits(keys(range(2000), [3] * 2000), 5_000, CPU))
+    assert draw(weights, range(2000), [3] * 2000).tolist() == times.argmin(dim=-1).tolist()
+
+
 def test_seeds_are_taken_modulo_two_to_the_64() -> None:
     assert keys([7 + 2**64], [3]) == keys([7], [3])
     assert keys([-1], [0]) == keys([2**64 - 1], [0])
@@ -76,7 +83,7 @@ def python_key(seed: int, position: int) -> int:
 
 
 def test_times_are_finite_and_pass_in_one_direction() -> None:
-    times = log_survival(keys([1] * 64, range(64)), 50_000, CPU)
+    times = log_survival(token_bits(keys([1] * 64, range(64)), 50_000, CPU))
     assert torch.isfinite(times).all()
     assert (times < 0).all()
 
