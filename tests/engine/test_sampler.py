@@ -135,7 +135,7 @@ GRID = [
 def test_every_mix_of_filters_keeps_what_its_definition_keeps(head: int) -> None:
     torch.manual_seed(0)
     logits = torch.randn(len(GRID), 120) * 2
-    weights = filtered(logits, GRID, head)  # with a head of 4 most rows need the full sort
+    weights = filtered(logits, GRID, head)  # with a head of 4 most rows need a wider one, and some the full sort
     for row, params in enumerate(GRID):
         assert kept(weights[row]) == kept_by_force(logits[row].tolist(), params), params
 
