@@ -52,7 +52,7 @@ def _winner(weights: NDArray[np.float32], low: np.int32, high: np.int32) -> int:
 
 
 def _paces(weights: NDArray[np.float32], bits: NDArray[np.int32], tokens: NDArray[np.intp]) -> Tensor:
-    """Those tokens' w / E: the largest wins."""
+    """w / E of some tokens: the largest wins."""
     return torch.from_numpy(weights[tokens]) / -log_survival(torch.from_numpy(bits[tokens]))
 
 
