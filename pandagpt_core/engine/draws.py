@@ -47,7 +47,9 @@ def _winner(weights: NDArray[np.float32], low: np.int32, high: np.int32) -> int:
     bits = _hashed(_spread(len(weights)), low, high)
     likeliest = np.array([weights.argmax()])
     bound = _paces(weights, bits, likeliest).item() * 2.0**-BITS * (1 - SLACK)
-    able = np.flatnonzero(bits.astype(np.float32) * np.float32(bound) <= weights)
+    # Beside a weight that is no number every comparison is false, and rules no token out.
+    unable = bits.astype(np.float32) * np.float32(bound) > weights
+    able = np.flatnonzero(~unable)
     return int(able[_paces(weights, bits, able).argmax()])
 
 

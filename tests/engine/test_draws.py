@@ -93,6 +93,16 @@ def test_a_token_of_no_weight_is_never_drawn() -> None:
     assert set(draw(weights, range(500), [0] * 500).tolist()) == {1, 3}
 
 
+def test_a_row_that_is_no_number_leaves_the_others_their_tokens() -> None:
+    weights = torch.softmax(tail(500), dim=-1).repeat(3, 1)
+    seeds, positions = [1, 2, 3], [0, 0, 0]
+    alone = draw(weights, seeds, positions).tolist()
+    weights[1] = float("nan")
+    drawn = draw(weights, seeds, positions).tolist()
+    assert drawn[::2] == alone[::2]
+    assert 0 <= drawn[1] < 500
+
+
 def tail(vocab: int) -> Tensor:
     """[1, V] logits like a language model's: a few likely tokens among many that are not."""
     order = torch.randperm(vocab, generator=torch.Generator().manual_seed(1))
