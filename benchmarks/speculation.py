@@ -1,10 +1,11 @@
-"""Decode speed with and without drafts by prompt lookup: SmolLM2-135M, our engine in int8, the same requests in turn.
+"""Decode speed with and without drafts: SmolLM2-135M, our engine in int8, the same requests in turn.
 
     python -m benchmarks.speculation [--quick] [--rounds 3] [--widths 1,4,16] [--new 128] [--out FOLDER | --no-save]
 
 Three kinds of requests: a text that goes on, greedily, as the comparison with the peers has it (a small model repeats
 itself in such answers); the same with a temperature of 0.7; and a list of people that the model has to write out again,
-sampled too, as edits and extractions are. Prompts are read before the time begins to count.
+sampled too, as edits and extractions are. Prompts are read before the time begins to count. Drafts are by prompt lookup
+alone, and beside it by the small default's table of n-grams.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from pathlib import Path
 
 import torch
 
+from benchmarks.contestants.service_folder import TABLE
 from benchmarks.lib import machine, procs, report
 from benchmarks.lib.prompts import PASSAGE, prompts
 from benchmarks.lib.weights import source
@@ -28,6 +30,7 @@ from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.tokenizers.base import Tokenizer, load_tokenizer
 from pandagpt_core.llm.weights import load_llama
+from pandagpt_core.loading import read_ngrams
 from pandagpt_core.types import SamplingParams
 
 DRAFTED = 7  # tokens, as the worker's setting has it
@@ -38,8 +41,10 @@ COLUMNS = (
     report.Column("case", "requests"),
     report.Column("width", "at once"),
     report.Column("plain", "without drafts (tokens/s)", 1),
-    report.Column("drafted", "with drafts (tokens/s)", 1),
-    report.Column("times", "times as fast", 2),
+    report.Column("lookup", "drafts by prompt lookup (tokens/s)", 1),
+    report.Column("table", "by the table too (tokens/s)", 1),
+    report.Column("times_lookup", "times as fast by lookup", 2),
+    report.Column("times", "by both", 2),
     report.Column("tokens", "tokens of a step and sequence", 2),
     report.Column("accepted", "drafted tokens accepted %", 0, 100),
 )
@@ -59,6 +64,7 @@ class DraftBench:
     llm: LanguageModel
     tokenizer: Tokenizer
     plain: Engine
+    lookup: Engine
     drafting: Engine
 
     @classmethod
@@ -69,7 +75,9 @@ class DraftBench:
             EngineConfig(max_running=width, max_model_len=512, prefix_blocks=0, speculative_tokens=count)
             for count in (0, DRAFTED)
         )
-        return cls(llm, tokenizer, Engine(llm, tokenizer, plain), Engine(llm, tokenizer, drafting))
+        table = read_ngrams(TABLE.parent, llm.config.vocab)
+        engines = [Engine(llm, tokenizer, plain), Engine(llm, tokenizer, drafting)]
+        return cls(llm, tokenizer, *engines, Engine(llm, tokenizer, drafting, ngrams=table))
 
     def run(self, engine: Engine, case: str, width: int, new: int, turn: int) -> DecodeRun:
         for index, ids in enumerate(self._prompts(case, width, turn)):
@@ -103,21 +111,24 @@ def measured(bench: DraftBench, widths: Sequence[int], new: int, rounds: int) ->
 
 
 def _row(bench: DraftBench, case: str, width: int, new: int, rounds: int) -> report.Row:
-    plain, drafting = list[DecodeRun](), list[DecodeRun]()
+    engines = (bench.plain, bench.lookup, bench.drafting)
+    runs: list[list[DecodeRun]] = [[] for _ in engines]
     before = bench.drafting.stats()
     for turn in range(rounds):
-        plain.append(bench.run(bench.plain, case, width, new, turn))
-        drafting.append(bench.run(bench.drafting, case, width, new, turn))
+        for engine, held in zip(engines, runs, strict=True):
+            held.append(bench.run(engine, case, width, new, turn))
     after = bench.drafting.stats()
-    speeds = [statistics.median(one.tokens / one.seconds for one in each) for each in (plain, drafting)]
+    plain, lookup, both = [statistics.median(one.tokens / one.seconds for one in each) for each in runs]
     drafted = after.drafted - before.drafted
     return {
         "case": case,
         "width": width,
-        "plain": speeds[0],
-        "drafted": speeds[1],
-        "times": speeds[1] / speeds[0],
-        "tokens": sum(one.tokens for one in drafting) / sum(one.steps for one in drafting) / width,
+        "plain": plain,
+        "lookup": lookup,
+        "table": both,
+        "times_lookup": lookup / plain,
+        "times": both / plain,
+        "tokens": sum(one.tokens for one in runs[-1]) / sum(one.steps for one in runs[-1]) / width,
         "accepted": (after.accepted - before.accepted) / drafted if drafted else None,
     }
 
@@ -147,7 +158,7 @@ def main(arguments: Sequence[str]) -> int:
         report.quietness([watch.others()]),
     ]
     facts = machine.facts()
-    made = report.BenchmarkReport("speculation", "Drafts by prompt lookup, SmolLM2-135M", COLUMNS, rows, notes)
+    made = report.BenchmarkReport("speculation", "Drafts, SmolLM2-135M", COLUMNS, rows, notes)
     report.publish(made, facts, None if given.no_save else given.out or report.folder(facts))
     return 0
 

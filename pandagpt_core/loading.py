@@ -9,11 +9,14 @@ from typing import Any, Literal
 import torch
 
 from pandagpt_core.autotune import Listen, ignore
+from pandagpt_core.checkpoints import NGRAMS, read_model_folder, read_tensors
 from pandagpt_core.encoders.streams import beside
 from pandagpt_core.engine.config import EngineConfig
 from pandagpt_core.engine.engine import Engine
+from pandagpt_core.engine.speculation.ngram_table import NgramTable
 from pandagpt_core.engine.vllm.calls import Calls, engine_arguments, real_calls
 from pandagpt_core.engine.vllm.engine import VllmEngine
+from pandagpt_core.errors import CheckpointError
 from pandagpt_core.llm.autotune import RunnerName
 from pandagpt_core.llm.precision import PrecisionChoice
 from pandagpt_core.llm.quant.fp8 import fp8_runs
@@ -96,7 +99,21 @@ def load_model(folder: Path, options: RuntimeOptions | None = None, report: List
 def _on_ours(folder: Path, options: RuntimeOptions, device: str, report: Listen) -> Runtime:
     system = load_system(folder, _of_system(options, device, pick_precision(options.dtype, device), report))
     config = _with_cache(options.sizes(system.info.max_model_len), options.cache_tokens, device)
-    return Runtime(system, Engine(system.llm, system.tokenizer, config), beside(device))
+    ngrams = read_ngrams(folder, system.llm.config.vocab)
+    return Runtime(system, Engine(system.llm, system.tokenizer, config, ngrams=ngrams), beside(device))
+
+
+def read_ngrams(folder: Path, vocab: int) -> NgramTable | None:
+    """The model folder's table of n-grams, None where it has none. Its digest was compared with the other files'.
+
+    Raises CheckpointError for a file that is no such table, or one of another vocabulary.
+    """
+    if NGRAMS not in read_model_folder(folder).files:
+        return None
+    try:
+        return NgramTable({name: tensor.numpy() for name, tensor in read_tensors(folder / NGRAMS)}, vocab)
+    except ValueError as error:
+        raise CheckpointError(f"{folder.name}: {NGRAMS}: {error}") from None
 
 
 def _on_vllm(folder: Path, options: RuntimeOptions, vllm: VllmOptions, device: str, report: Listen) -> Runtime:

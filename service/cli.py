@@ -36,6 +36,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
         "service.commands.models.cache",
         "a cache of image features for a model folder, from pictures",
     ),
+    "ngrams": ("service.commands.models.ngrams", "a table that drafts a model's answers, from its own"),
     "train": ("service.commands.models.train", "projection and LoRA of a model folder, on conversations about media"),
     "dataset": ("service.commands.models.dataset", "a public data set as conversations to train on"),
     "align": ("service.commands.models.align", "one tower of a model folder, on pairs of media and pictures"),

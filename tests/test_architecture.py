@@ -126,6 +126,7 @@ RULES = {
 }
 # Fragments with a reason of their own.
 APART = {
+    "pandagpt_core/convert/ngrams/counting.py": "an algorithm by itself, held against another implementation",
     "pandagpt_core/engine/base.py": "the interface of two engines, which stand below it",
     "pandagpt_core/media/maps/metric.py": "a recipe, imported by its name in the registry of modalities",
     "pandagpt_core/speech/features.py": "an algorithm by itself, held against another implementation",

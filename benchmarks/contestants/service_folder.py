@@ -1,4 +1,5 @@
-"""A model folder of the service over the benchmark's language model: one tiny random tower, which no request uses."""
+"""A model folder of the service over the benchmark's language model: one tiny random tower, which no request uses, and
+the small default's table of n-grams, as `make serve` has it."""
 
 import shutil
 from pathlib import Path
@@ -8,6 +9,7 @@ from safetensors.torch import save_file
 
 from benchmarks.lib import weights
 from pandagpt_core.checkpoints import (
+    NGRAMS,
     EncoderSpec,
     LLMSpec,
     PandaGPTFolder,
@@ -19,7 +21,8 @@ from pandagpt_core.encoders.imagebind import ImageBind
 from pandagpt_core.encoders.sizes import RECIPES, ImageBindSizes, TowerSize
 from pandagpt_core.types import Modality
 
-ID = "bench"
+ID = "bench-ngrams"
+TABLE = Path(__file__).parents[2] / "models/panda-mini" / NGRAMS
 _TINY = TowerSize(width=8, blocks=1, heads=1)
 SIZES = ImageBindSizes(_TINY, _TINY, _TINY, _TINY, _TINY, _TINY, out=8, vocab=64)
 
@@ -36,6 +39,7 @@ def service_folder(cache: Path, *, endless: bool = True) -> Path:
 def write(path: Path, llm: Path) -> None:
     """A folder with copies of the language model at `llm`."""
     shutil.copytree(llm, path / "llm")
+    shutil.copy(TABLE, path / NGRAMS)
     width = weights.width(llm)
     tower = ImageBind(SIZES, variant="pandagpt", towers=["thermal"], device="cpu")
     torch.manual_seed(0)

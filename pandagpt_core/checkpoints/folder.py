@@ -6,6 +6,7 @@ towers.safetensors    where `weights_of` names a folder: towers that it has not,
 towers-*.safetensors  LanguageBind's towers of sound, depth and heat, a file each adapter.safetensors   the system's own
 weights resampler.safetensors where a PandaGPT folder has `soft_tokens`: the network for several rows of a tower's
 tokens cache.safetensors     where `cache` is set: `vectors` [N, E], features of pictures (`pandagpt_core.visual_cache`)
+ngrams.safetensors    drafts of answers, where there are any (`pandagpt_core.engine.speculation.ngram_table`)
 llm/                  a Hugging Face LLaMA folder, unless `llm` names a file of an installed package
 """
 
@@ -23,6 +24,7 @@ TOWERS = "towers.safetensors"
 ADAPTER = "adapter.safetensors"
 CACHE = "cache.safetensors"
 RESAMPLER = "resampler.safetensors"
+NGRAMS = "ngrams.safetensors"
 
 Digest = Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
 FolderName = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]

@@ -18,6 +18,8 @@ from pandagpt_core.engine.runners import Runner, make_runner
 from pandagpt_core.engine.sampler import SampledToken, sample
 from pandagpt_core.engine.scheduler import Scheduler
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
+from pandagpt_core.engine.speculation.ngram_table import NgramTable
+from pandagpt_core.engine.speculation.prompt_lookup import PromptLookup
 from pandagpt_core.engine.speculation.speculator import Speculator
 from pandagpt_core.errors import EngineError
 from pandagpt_core.interface import Admitted, EngineStats
@@ -33,8 +35,15 @@ class Engine:
     """Not thread-safe: one loop adds, steps and aborts."""
 
     def __init__(
-        self, llm: LanguageModel, tokenizer: Tokenizer, config: EngineConfig | None = None, runner: Runner | None = None
+        self,
+        llm: LanguageModel,
+        tokenizer: Tokenizer,
+        config: EngineConfig | None = None,
+        runner: Runner | None = None,
+        ngrams: NgramTable | None = None,
     ) -> None:
+        """runner: the one of the library that serves the model, where none is given. ngrams: drafts beside those out
+        of a sequence itself."""
         self._llm, self._tokenizer = llm, tokenizer
         self._grammars = GrammarCompiler(tokenizer)
         self._masks = MasksAhead(llm.config.vocab)
@@ -42,7 +51,12 @@ class Engine:
         self.sizes = resolve(config or EngineConfig(), llm.config.max_positions, bytes_each)
         self._runner: Runner = runner or make_runner(llm, self.sizes)
         self._cache = KVCacheManager(self._runner, self.sizes.prefix_blocks, self.sizes.block_size)
-        self._speculator = Speculator(self.sizes.speculative_tokens if self._runner.speculates else 0)
+        self._speculator = Speculator(
+            self.sizes.speculative_tokens if self._runner.speculates else 0,
+            (PromptLookup(),) if ngrams is None else (PromptLookup(), ngrams),
+            self._runner.computed,
+            self._runner.change,
+        )
         self._scheduler = Scheduler(self.sizes, min(self._runner.slots, self.sizes.max_running), self._cache)
 
     def add(self, request: EngineRequest) -> Admitted:

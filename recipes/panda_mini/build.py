@@ -1,9 +1,10 @@
 """The recipe of the small default model, in order: `python -m recipes.panda_mini.build`.
 
 fetch packages -> trunk features of every picture -> shared space -> towers of the other media -> projection and LoRA ->
-model folder -> figures. The results of a stage are kept under the cache folder by the recipe's numbers, so a run that
-was interrupted goes on where it was, and `--quick` runs all of it in minutes to weights that know next to nothing,
-which go to a folder of their own. `--device cuda` trains on a GPU; the figures are always measured on the CPU.
+model folder -> figures -> table of n-grams. The results of a stage are kept under the cache folder by the recipe's
+numbers, so a run that was interrupted goes on where it was. `--quick` runs all of it in minutes to weights that know
+next to nothing, which go to a folder of their own. `--device cuda` trains on a GPU; the figures are always measured on
+the CPU.
 """
 
 import argparse
@@ -19,6 +20,7 @@ from typing import Any
 import msgspec
 import torch
 
+from pandagpt_core.convert.ngrams.build import build_ngrams
 from pandagpt_core.encoders.mini.encoder import MiniEncoder
 from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.fusion import PrototypeRetrieval
@@ -40,6 +42,8 @@ from recipes.panda_mini.stages.language import make_reading, make_speech, speech
 from recipes.panda_mini.stages.space import TOWERS, Make, kept_space
 
 Calibrate = Callable[[BuildJob, dict[str, Any], State, torch.Tensor], NameTable]  # of the sizes, encoder, directions
+NGRAM_TOKENS, QUICK_NGRAM_TOKENS = 400_000, 500  # of the model's answers that are counted
+Count = Callable[[Path, int], object]  # puts a table of n-grams into a folder, from so many tokens
 Examine = Callable[[Path, Path, int], dict[str, Any]]  # figures of a folder, by the cache, every so many items
 
 
@@ -70,11 +74,12 @@ def build(
     towers: Mapping[str, Make] | None = None,
     examine: Examine | None = None,
     calibrate: Calibrate | None = None,
+    count: Count | None = None,
 ) -> None:
     """Every stage in order; `out` becomes a model folder with its figures beside it.
 
     towers: makers of the towers of media other than pictures (TOWERS). examine: measures the folder (evaluate_folder).
-    calibrate: finds the least probability of a name (calibrated).
+    calibrate: finds the least probability of a name (calibrated). count: makes the table of n-grams (count_answers).
     """
     before = reproducibility.read()  # `out` may be the very folder
     fetch_all(job.packages)
@@ -92,9 +97,15 @@ def build(
     export(out, state, sizes, adapter, recipe.lora, sharpness, said, int(time.time()), table)
     figures = (examine or evaluate_folder)(out, job.cache, recipe.thin)
     (out / "figures.json").write_text(json.dumps(figures, indent=2) + "\n")
+    (count or count_answers)(out, NGRAM_TOKENS if recipe.thin == 1 else QUICK_NGRAM_TOKENS)
     if recipe.thin == 1:
         hold_against(figures, before, job.log)
     job.log("done", out=str(out))
+
+
+def count_answers(folder: Path, tokens: int) -> None:
+    """The folder's table of n-grams: of the very model that is served."""
+    build_ngrams(folder, tokens, progress=lambda _tokens: None)
 
 
 def hold_against(figures: Mapping[str, Any], committed: Mapping[str, Any], log: Log) -> None:

@@ -77,8 +77,8 @@ class WorkerSettings(Section):
     speculative_tokens: CountOrNone = Field(
         default=7,
         description="most tokens that are drafted for a sequence in a step, from what followed its last tokens when "
-        "they stood in it before; as many as are likely to save time, on a cpu. They change no answer. 0: none "
-        "(tokens)",
+        "they stood in it before, or by the model folder's table of n-grams; as many as are likely to save time, on a "
+        "cpu. They change no answer. 0: none (tokens)",
     )
     engine: Literal["own", "vllm"] = Field(
         default="own",

@@ -71,6 +71,7 @@ class ScriptedRunner:
 
     slots = 8
     speculates = True
+    change = 0
 
     def __init__(self, scripts: dict[str, Sequence[int]]) -> None:
         self.scripts = scripts
@@ -90,6 +91,9 @@ class ScriptedRunner:
         logits = torch.zeros(CONFIG.vocab)
         logits[self.scripts[sequence.id][len(sequence.tokens) + ahead]] = 50.0
         return logits * float("nan") if sequence.id in self.poisons else logits
+
+    def computed(self, rows: int) -> int:
+        return rows
 
     def release(self, sequence: Running) -> None:
         self.released.append(sequence.id)

@@ -11,6 +11,11 @@ from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 class Runner(Protocol):
     slots: int  # the largest number of sequences that run at once
     speculates: bool  # whether a step of some rows more takes less than as many steps, so that drafts can pay
+    change: int  # rows that take as long as it takes to compute another number of rows than in the step before
+
+    def computed(self, rows: int) -> int:
+        """The number of rows that a step computes where it has so many, which are the first of them."""
+        ...
 
     def run(self, chunks: Items[ScheduledChunk]) -> Tensor:
         """[R, V] float32 logits after the last position of each chunk that samples, and after each token of its draft,

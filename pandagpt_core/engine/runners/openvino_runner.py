@@ -16,10 +16,12 @@ from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 from pandagpt_core.llm.attention.pages import give_back, zeros
 from pandagpt_core.llm.language_model import LanguageModel
 from pandagpt_core.llm.openvino.compiled import BlockChunk, OpenVinoLlama
+from pandagpt_core.llm.openvino.row_numbers import CHANGE, padded
 
 
 class OpenVinoRunner:
     speculates = True
+    change = CHANGE
 
     def __init__(self, llm: LanguageModel, sizes: EngineSizes) -> None:
         assert isinstance(llm, OpenVinoLlama), "a runner computes what its library serves"
@@ -39,6 +41,9 @@ class OpenVinoRunner:
         bias = chunk_biases(self._llm, chunks)
         rows = None if bias is None else bias.rows[bias.index]  # [N, L, D]
         return self._session.run(embed_chunks(self._llm, chunks), pieces, rows)
+
+    def computed(self, rows: int) -> int:
+        return padded(rows)
 
     def release(self, sequence: Sequence) -> None:
         slot = self._slots.pop(sequence, None)

@@ -25,6 +25,8 @@ class TorchRunner:
     which fits the device does, or masks. `shortest`: positions of the smallest graph.
     """
 
+    change = 0
+
     def __init__(
         self,
         llm: TorchLlama,
@@ -59,6 +61,9 @@ class TorchRunner:
         with new_shapes(self._llm.device):
             hidden = self._llm.hidden(embed_chunks(self._llm, packed), positions, attend, bias)
         return self._llm.logits(hidden[self._last_rows(chunks, packed)])
+
+    def computed(self, rows: int) -> int:
+        return rows
 
     def release(self, sequence: Sequence) -> None:
         """Empty its slot, then let the last slot's sequence take that place, so that no hole is left.

@@ -1,50 +1,23 @@
-"""Numbers of tokens to draft, by sequence: as many as are likely to save more time than they take."""
+"""Drafts for the sequences of a step, as many tokens as are likely to save more time than they take."""
 
-from collections.abc import Callable
+from array import array
+from collections import Counter
+from collections.abc import Callable, Iterator
 from collections.abc import Sequence as Items
 from dataclasses import dataclass, field, replace
 
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
-from pandagpt_core.engine.speculation.prompt_lookup import Drafts, PromptLookup
+from pandagpt_core.engine.speculation.base import Drafter, Guess
+from pandagpt_core.engine.speculation.drafting import Drafting, SequenceDrafter
+from pandagpt_core.engine.speculation.prompt_lookup import PromptLookup
 
-USUAL = 0.7  # of drafted tokens are accepted, before any was seen; a sequence without drafts goes back to it
 ROWS = 64  # of a step with drafts, at most: more takes longer than anybody should wait for a step
 CAUTION = 1.5  # times what a row costs by its step: drafts that come to nothing cost a little beside it
-LEARNT = 1 / 8  # of the rate is the last token's
-RESTED = 1 / 128  # of the way back, for each step without a draft
+STAYS = 4  # steps, over which what a change of their number of rows takes is spread
 
-
-@dataclass(slots=True)
-class Drafting:
-    """Drafts of one sequence: their source, and the share of accepted tokens."""
-
-    source: Drafts
-    rate: float = USUAL
-
-    def draft(self, sequence: Sequence, most: int) -> tuple[int, ...]:
-        known = len(self.source) - sequence.prompt_length
-        self.source.extend(sequence.tokens[known:])
-        return self.source.draft(most)
-
-    def learn(self, drafted: int, accepted: int) -> None:
-        """A draft's tokens count up to the first that was another."""
-        for right in (*(True,) * accepted, *(False,) * (accepted < drafted)):
-            self.rate += (right - self.rate) * LEARNT
-
-    def rest(self) -> None:
-        self.rate += (USUAL - self.rate) * RESTED
-
-    def depth(self, worth: float, most: int) -> int:
-        """The number of tokens, of `most`, each of which is accepted more often than `worth`."""
-        depth, likely = 0, self.rate
-        while depth < most and likely > worth:
-            depth, likely = depth + 1, likely * self.rate
-        return depth
-
-
-PRIOR = 0.1  # of the time of a step of one row, before any two steps had other numbers of rows
-WEIGHT = 0.1  # of the prior, as squared rows of variation
-FORGET = 0.98  # weight of a step, of the next one's
+PRIOR = 0.06  # of the time of a step of one row, before any two steps had other numbers of rows
+WEIGHT = 1.0  # of the prior, as squared rows of variation
+FORGET = 0.99  # weight of a step, of the next one's
 STEADY = 8  # steps, after which one that takes more than OUTLIER times what was expected counts as that
 OUTLIER = 2.0
 LEAST = 0.02  # of a step's time that a row costs in any case
@@ -100,56 +73,81 @@ class StepCost:
 class Speculator:
     """Drafts of at most `most` tokens for each decoding sequence.
 
-    A row more pays where the tokens that it brings on average take longer without it: with N tokens from a step, where
-    a row costs the part c of a step's time, it has to be right in more than c * N of the times, and a half more often.
-    `drafted` and `accepted` count tokens.
+    A step gets the number of rows that is likely to give the most tokens for its time, and the likeliest tokens of all
+    drafts fill it. `computed` and `change` are the runner's. `drafted` and `accepted` count tokens.
     """
 
     most: int
-    source: Callable[[Items[int]], Drafts] = PromptLookup
+    drafters: Items[Drafter] = (PromptLookup(),)
+    computed: Callable[[int], int] = int
+    change: int = 0
     cost: StepCost = field(default_factory=StepCost)
     drafted: int = 0
     accepted: int = 0
     _held: dict[Sequence, Drafting] = field(default_factory=dict)
+    _rows: int = 0  # of the step, as computed
+    _steady: bool = False  # whether it has as many as the one before
 
     def add_drafts(self, chunks: Items[ScheduledChunk]) -> list[ScheduledChunk]:
         """The same chunks, those of decoding sequences with a draft where it pays."""
         if not self.most:
             return list(chunks)
-        rows = sum(chunk.count for chunk in chunks)
-        worth = CAUTION * self.cost.of_a_row(rows) * sum(chunk.samples for chunk in chunks)
-        room, made = ROWS - rows, list[ScheduledChunk]()
-        for chunk in chunks:
-            made.append(self._with_draft(chunk, worth, room))
-            room -= len(made[-1].draft)
-        return made
+        proposed = [self._proposed(chunk) for chunk in chunks]
+        ranked = sorted(((-guess.rate, at) for at, guesses in enumerate(proposed) for guess in guesses))
+        rows, tokens = sum(chunk.count for chunk in chunks), sum(chunk.samples for chunk in chunks)
+        count = self._worth(rows, tokens, [-rate for rate, _ in ranked])
+        taken = Counter(at for _, at in ranked[:count])
+        now = self.computed(rows + count)
+        self._rows, self._steady = now, now == self._rows
+        return [self._drafted(*each, taken[at]) for at, each in enumerate(zip(chunks, proposed, strict=True))]
 
-    def _with_draft(self, chunk: ScheduledChunk, worth: float, room: int) -> ScheduledChunk:
+    def _proposed(self, chunk: ScheduledChunk) -> list[Guess]:
         sequence = chunk.sequence
         if not chunk.samples or chunk.count > 1:
-            return chunk
+            return []
         if sequence not in self._held:
-            self._held[sequence] = Drafting(self.source(sequence.inputs.ids))
-        drafting = self._held[sequence]
+            ids = array("q", sequence.inputs.ids)
+            self._held[sequence] = Drafting(ids, [SequenceDrafter(drafter) for drafter in self.drafters])
         left = sequence.max_tokens - len(sequence.tokens) - 1  # after the token that the step gives in any case
-        depth = drafting.depth(worth, min(self.most, room, left))
-        draft = drafting.draft(sequence, depth) if depth > 0 else ()
-        if not draft:
-            drafting.rest()
-            return chunk
-        self.drafted += len(draft)
-        return replace(chunk, draft=draft)
+        return self._held[sequence].propose(sequence, max(0, min(self.most, left)))
+
+    def _worth(self, rows: int, tokens: int, rates: Items[float]) -> int:
+        """The number of drafted tokens, the likeliest first, for a step of so many rows that gives so many tokens."""
+        least = self.computed(rows)
+        row = CAUTION * self.cost.of_a_row(least)
+        best, most = 0, 0.0
+        for total in self._totals(rows, len(rates)):
+            count = min(total - rows, len(rates))
+            time = 1 + row * (total - least + (self.change / STAYS if total != self._rows else 0))
+            gained = (tokens + sum(rates[:count])) / time
+            if gained > most:
+                best, most = count, gained
+        return best
+
+    def _totals(self, rows: int, proposed: int) -> Iterator[int]:
+        """The numbers of rows that may be computed: the least, and larger ones as long as there are tokens."""
+        total = self.computed(rows)
+        yield total
+        while total < min(ROWS, rows + proposed):
+            total = self.computed(total + 1)
+            yield total
+
+    def _drafted(self, chunk: ScheduledChunk, proposed: Items[Guess], count: int) -> ScheduledChunk:
+        if drafting := self._held.get(chunk.sequence):
+            drafting.take(count)
+        self.drafted += count
+        return replace(chunk, draft=tuple(guess.token for guess in proposed[:count]))
 
     def observe(self, chunks: Items[ScheduledChunk], seconds: float) -> None:
-        """A step's time, where it read no prompt."""
-        if all(chunk.samples and chunk.count == 1 for chunk in chunks):
-            self.cost.observe(sum(chunk.rows for chunk in chunks), seconds)
+        """A step's time, where it read no prompt and had as many rows as the one before, or a change costs nothing."""
+        if (self._steady or not self.change) and all(chunk.samples and chunk.count == 1 for chunk in chunks):
+            self.cost.observe(self._rows or sum(chunk.rows for chunk in chunks), seconds)
 
     def learn(self, chunk: ScheduledChunk, accepted: int) -> None:
         """Count the accepted tokens of the chunk's draft."""
         self.accepted += accepted
         if drafting := self._held.get(chunk.sequence):
-            drafting.learn(len(chunk.draft), accepted)
+            drafting.learn(accepted)
 
     def forget(self, sequence: Sequence) -> None:
         self._held.pop(sequence, None)

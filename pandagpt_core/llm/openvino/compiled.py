@@ -16,18 +16,12 @@ from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, MARGIN, build_graph
 from pandagpt_core.llm.openvino.mapped import MappedWeights
+from pandagpt_core.llm.openvino.row_numbers import STEPS, padded
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.rotation import rotate_weights, spreading
 
 CACHE: dict[Precision, torch.dtype] = {"fp32": torch.float32, "bf16": torch.bfloat16, "int8": torch.float32}
 TYPES = {torch.float32: "f32", torch.bfloat16: "bf16"}
-
-
-# Above so many rows of a step their number is rounded up to a multiple: OpenVINO keeps 0.3 to 0.8 MB of each number.
-STEPS = ((128, 16), (32, 8), (0, 1))
-# A single row has a kernel of its own, whose last bits are others: int8 makes other words of them. From two rows on a
-# row's logits do not depend on the others, so an answer is the same alone, beside others and with drafts.
-LEAST_ROWS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,13 +37,6 @@ class BlockChunk:
     @property
     def end(self) -> int:
         return self.start + self.count
-
-
-def padded(count: int) -> int:
-    """The rows of a step that has `count`: of the numbers up to 544, 70 are left."""
-    count = max(count, LEAST_ROWS)
-    step = next(step for above, step in STEPS if count > above)
-    return -(-count // step) * step
 
 
 class OpenVinoLlama:

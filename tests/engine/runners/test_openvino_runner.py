@@ -4,7 +4,6 @@ import mmap
 import sys
 from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import pytest
@@ -17,7 +16,7 @@ from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
 from tests.engine.conftest import CONFIG
-from tests.engine.speculation.known_answers import Answers, cheap
+from tests.engine.speculation.known_answers import cheap, draft_from
 
 pytest.importorskip("openvino", reason="OpenVINO is not installed (pip install -e '.[openvino]')")
 
@@ -101,7 +100,7 @@ def test_answers_with_drafts_are_those_over_torch_without(both: Fixture, drain: 
             bias = torch.full((2, 32), 0.3) if n == 1 else None
             engine.add(EngineRequest(name, prompt(text, layer_bias=bias), params))
         said.append({name: ids(outputs) for name, outputs in drain(engine).items()})
-        drafting._speculator.source = partial(Answers, {tuple(t.encode()): said[0][n] for n, t in words.items()})
+        draft_from(drafting, {tuple(t.encode()): said[0][n] for n, t in words.items()})
     assert said[0] == said[1]
     assert drafting.stats().drafted > drafting.stats().accepted > 30
 

@@ -1,7 +1,6 @@
 """An engine that drafts answers as one that does not, in fewer steps."""
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Any
 from unittest.mock import patch
 
@@ -16,7 +15,7 @@ from pandagpt_core.llm.inputs import LLMInputs
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.types import SamplingParams, TokenOutput
 from tests.engine.conftest import CONFIG, EOS, CountingRunner, Outputs
-from tests.engine.speculation.known_answers import Answers, cheap
+from tests.engine.speculation.known_answers import cheap, draft_from
 
 Fixture = Callable[..., Any]
 LOOPING = "pandapandapanda"
@@ -81,7 +80,7 @@ def test_answers_are_those_without_drafts(make_engine: Fixture, prompt: Fixture,
     plain, _ = _answers(make_engine(prefill_chunk=8), {n: prompt(words) for n, words in prompts.items()}, params)
     engine = cheap(make_engine(speculative_tokens=5, prefill_chunk=8))
     known = {tuple(words.encode()): ids(plain[name]) for name, words in prompts.items()}
-    engine._speculator.source = partial(Answers, known)
+    draft_from(engine, known)
     drafted, steps = _answers(engine, {n: prompt(words) for n, words in prompts.items()}, params)
     assert {name: ids(held) for name, held in drafted.items()} == {name: ids(held) for name, held in plain.items()}
     assert steps < 25
@@ -127,7 +126,7 @@ def test_a_draft_that_is_not_finite_fails_nobody(
     expected, _ = steps_to_rest(alone)
     runner = Wrong(llama, alone.sizes)
     engine: Engine = cheap(make_engine(runner, speculative_tokens=4))
-    engine._speculator.source = partial(Answers, {tuple(LOOPING.encode()): ids(expected["a"])})
+    draft_from(engine, {tuple(LOOPING.encode()): ids(expected["a"])})
     engine.add(EngineRequest("a", prompt(LOOPING), greedy(30, ignore_eos=True)))
     with patch.object(runner._cache, "wipe") as wipe:
         outputs, _ = steps_to_rest(engine)
@@ -143,7 +142,7 @@ def test_prefixes_of_an_answer_with_drafts_serve_the_next_turn(
     engine, _ = counting(speculative_tokens=5)
     plain = counting()[0]
     plain.add(EngineRequest("a", prompt(LOOPING), greedy(40, ignore_eos=True)))
-    engine._speculator.source = partial(Answers, {tuple(LOOPING.encode()): ids(steps_to_rest(plain)[0]["a"])})
+    draft_from(engine, {tuple(LOOPING.encode()): ids(steps_to_rest(plain)[0]["a"])})
     cheap(engine).add(EngineRequest("a", prompt(LOOPING), greedy(40, ignore_eos=True)))
     outputs, _ = steps_to_rest(engine)
     assert engine.stats().accepted < engine.stats().drafted
@@ -176,9 +175,7 @@ def test_an_answer_that_ends_beside_drafts_spoils_none(make_engine: Fixture, pro
     for drafts in (0, 5):
         engine = make_engine(speculative_tokens=drafts)
         if drafts:
-            engine._speculator.source = partial(
-                Answers, {tuple(words.encode()): ids(answers[0][name]) for name, words in prompts.items()}
-            )
+            draft_from(engine, {tuple(words.encode()): ids(answers[0][name]) for name, words in prompts.items()})
             cheap(engine)
         for name, words in prompts.items():
             params = SamplingParams(max_tokens=lengths[name], temperature=0.0, ignore_eos=True)

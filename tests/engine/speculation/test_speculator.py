@@ -1,6 +1,8 @@
 """The lengths of drafts, by their gain and the cost of rows."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from collections.abc import Sequence as Items
+from itertools import repeat
 from typing import Any
 
 import pytest
@@ -8,7 +10,9 @@ import pytest
 from pandagpt_core.engine.constraints import GrammarCompiler
 from pandagpt_core.engine.request import EngineRequest, make_sequence
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
-from pandagpt_core.engine.speculation.speculator import PRIOR, ROWS, Speculator, StepCost
+from pandagpt_core.engine.speculation.base import Drafter, Guess
+from pandagpt_core.engine.speculation.prompt_lookup import PromptLookup
+from pandagpt_core.engine.speculation.speculator import ROWS, Speculator
 from pandagpt_core.types import SamplingParams
 from tests.engine.conftest import CONFIG, ByteTokenizer
 
@@ -93,31 +97,104 @@ def test_a_step_that_reads_a_prompt_says_nothing_of_rows(looping: Made) -> None:
     assert speculator.cost.of_a_row(1) == Speculator(4).cost.of_a_row(1)
 
 
-def seen(*steps: tuple[int, float]) -> StepCost:
-    cost = StepCost()
-    for rows, seconds in steps:
-        cost.observe(rows, seconds)
-    return cost
+class Same:
+    """A source that guesses one token again and again."""
+
+    def __init__(self, token: str, rate: float) -> None:
+        self._guess = Guess(ord(token), rate)
+
+    def guesses(self, _ids: Items[int]) -> Iterator[Guess]:
+        return repeat(self._guess)
 
 
-def test_before_any_step_a_row_costs_what_is_usual() -> None:
-    assert StepCost().of_a_row(1) == PRIOR
+def free(*drafters: Drafter) -> Speculator:
+    """As if rows cost next to nothing."""
+    speculator = Speculator(4, drafters)
+    for rows in (1, 64) * 40:
+        speculator.cost.observe(rows, 0.01)
+    return speculator
 
 
-def test_steps_of_one_size_leave_the_usual_part() -> None:
-    assert seen(*[(1, 0.01)] * 50).of_a_row(1) == pytest.approx(PRIOR)
+@pytest.mark.parametrize(("rate", "draft"), [(0.9, "xxxx"), (0.3, "abca")])
+def test_the_likelier_source_drafts(looping: Made, rate: float, draft: str) -> None:
+    assert drafts(free(PromptLookup(), Same("x", rate)), looping()) == [draft]
 
 
-@pytest.mark.parametrize("slope", [0.0005, 0.002, 0.01])
-def test_a_row_is_learned_from_steps_of_several_sizes(slope: float) -> None:
-    steps = [(rows, 0.01 + slope * rows) for rows in (1, 4, 8, 16) * 20]
-    assert seen(*steps).of_a_row(8) == pytest.approx(slope / (0.01 + slope * 8), rel=0.05)
+def test_a_source_that_has_nothing_leaves_the_other_one(looping: Made) -> None:
+    assert drafts(free(PromptLookup(), Same("x", 0.1)), looping(words="nothing like")) == ["x"]
 
 
-def test_one_slow_step_does_not_make_rows_dear() -> None:
-    steady = [(rows, 0.01 + 0.001 * rows) for rows in (1, 4) * 20]
-    assert seen(*steady, (4, 30.0), *steady).of_a_row(1) == pytest.approx(1 / 11, rel=0.2)
+def test_a_draft_ends_where_its_tokens_together_are_too_unlikely(looping: Made) -> None:
+    speculator = Speculator(4, (Same("x", 0.4),))  # worth more than 0.15, by the usual cost of a row
+    assert drafts(speculator, looping()) == ["xx"]
 
 
-def test_a_row_always_costs_something() -> None:
-    assert seen(*[(rows, 0.02 - 0.0005 * rows) for rows in (1, 8) * 20]).of_a_row(1) > 0
+def test_a_source_that_is_wrong_gives_way_to_the_other_one(looping: Made) -> None:
+    speculator, sequence = free(Same("x", 0.9), Same("y", 0.5)), looping()
+    drafted = [bytes(_wrong(speculator, sequence)[0].draft[:1]).decode() for _ in range(12)]
+    assert drafted[0] == "x"
+    assert "y" in drafted
+
+
+def test_a_source_that_is_right_more_often_than_it_says_is_believed(looping: Made) -> None:
+    speculator, sequence = Speculator(4, (Same("x", 0.4),)), looping(max_tokens=80)
+    for _ in range(30):
+        made = speculator.add_drafts([chunk(sequence)])
+        speculator.learn(made[0], len(made[0].draft))
+    assert drafts(speculator, sequence) == ["xxxx"]
+    assert speculator.accepted > 60
+
+
+def test_one_sequence_learns_nothing_of_another(looping: Made) -> None:
+    speculator = free(Same("x", 0.5))
+    for _ in range(40):
+        _wrong(speculator, looping("a"))
+    fresh = looping("b")
+    wronged = looping("c")
+    for _ in range(40):
+        _wrong(speculator, wronged)
+    assert len(drafts(speculator, wronged)[0]) < len(drafts(speculator, fresh)[0]) == 4
+
+
+def fours(rows: int) -> int:
+    return -(-rows // 4) * 4
+
+
+def twos(rows: int) -> int:
+    return -(-rows // 2) * 2
+
+
+def test_rows_that_are_computed_in_any_case_are_drafted(looping: Made) -> None:
+    assert drafts(Speculator(4, (Same("x", 0.3),)), looping()) == ["x"]
+    assert drafts(Speculator(4, (Same("x", 0.3),), computed=fours), looping()) == ["xxx"]
+
+
+@pytest.mark.parametrize(("before", "draft"), [(2, "x"), (4, "xxx")])
+def test_another_number_of_rows_than_before_has_to_be_worth_it(looping: Made, before: int, draft: str) -> None:
+    speculator = Speculator(3, (Same("x", 0.6),), computed=twos, change=16)
+    speculator._rows = before
+    assert drafts(speculator, looping()) == [draft]
+
+
+def test_where_a_change_costs_time_its_step_says_nothing_of_rows(looping: Made) -> None:
+    speculator, sequence = Speculator(3, (Same("x", 0.6),), change=16), looping()
+    usual = speculator.cost.of_a_row(1)
+    for before in (1, 2, 3):
+        speculator._rows = before
+        made = speculator.add_drafts([chunk(sequence)])
+        speculator._steady = False
+        speculator.observe(made, 5.0)
+    assert speculator.cost.of_a_row(1) == usual
+
+
+def test_the_likeliest_tokens_of_all_sequences_fill_a_step(looping: Made) -> None:
+    """Four rows, two of which are the sequences' own: the second token of the likelier one comes before the other's."""
+
+    class ByWords:
+        def guesses(self, ids: Items[int]) -> Iterator[Guess]:
+            likely = ids[0] == ord("l")
+            return repeat(Guess(ord("x"), 0.9 if likely else 0.3))
+
+    speculator = Speculator(4, (ByWords(),), computed=fours, change=1000)
+    speculator._rows = 4
+    assert drafts(speculator, looping("a", "likely"), looping("b", "seldom")) == ["xx", ""]

@@ -10,6 +10,7 @@ import torch
 
 from pandagpt_core.checkpoints import ADAPTER, PandaGPTFolder, read_model_folder, read_tensors, verify_files
 from pandagpt_core.interface import SequenceRequest
+from pandagpt_core.loading import read_ngrams
 from pandagpt_core.media import Limits, load
 from pandagpt_core.runtime import Runtime
 from pandagpt_core.training.evaluation.answerer import Asked, Held
@@ -22,6 +23,7 @@ from service.gateway.inference.validated import SamplingOverrides
 from tests.exact import exact_runtime
 
 MOST_BYTES = 40_000_000
+VOCAB = 49_152  # tokens of SmolLM2
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +74,9 @@ def test_a_video_of_one_picture_is_seen_as_the_picture(root: Path, runtime: Runt
     np.testing.assert_allclose(moving[0], still[0], atol=1e-5)
 
 
-def test_its_defaults_keep_stories_from_going_round_in_loops(folder: Path) -> None:
+@pytest.fixture(scope="module")
+def stories(folder: Path) -> list[list[int]]:
+    """Two longer answers, by the model's own parameters."""
     runtime = exact_runtime(folder, max_sequences=2, max_model_len=160)
     params = SamplingOverrides(max_tokens=100).over(runtime.info, 100)
     tokens: dict[str, list[int]] = {"Tell me a story.": [], "Write a poem about the sea.": []}
@@ -81,7 +85,22 @@ def test_its_defaults_keep_stories_from_going_round_in_loops(folder: Path) -> No
     while runtime.has_work:
         for output in runtime.step():
             tokens[output.sequence_id].append(output.token_id)
-    assert all(len(each) > 20 and most_repeats(each) < 3 for each in tokens.values())
+    return list(tokens.values())
+
+
+def test_its_defaults_keep_stories_from_going_round_in_loops(stories: list[list[int]]) -> None:
+    assert all(len(each) > 20 and most_repeats(each) < 3 for each in stories)
+
+
+def test_its_table_guesses_many_of_its_words_and_knows_how_often(folder: Path, stories: list[list[int]]) -> None:
+    table = read_ngrams(folder, VOCAB)
+    assert table is not None
+    guesses = [(next(table.guesses(each[:at]), None), each[at]) for each in stories for at in range(1, len(each))]
+    made = [(guess.token == token, guess.rate) for guess, token in guesses if guess is not None]
+    right, stated = (sum(column) / len(made) for column in zip(*made, strict=True))
+    assert len(made) > 0.9 * len(guesses)
+    assert right > 0.2
+    assert abs(right - stated) < 0.15
 
 
 def most_repeats(tokens: Sequence[int], size: int = 4) -> int:

@@ -3,6 +3,7 @@
 import copy
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ import torch
 from safetensors.torch import load_file
 
 from pandagpt_core.checkpoints import read_model_folder, verify_files
-from pandagpt_core.perception.table import read_name_table
+from pandagpt_core.perception.table import NameTable, read_name_table
 from pandagpt_core.systems.encoder import load_encoder
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import LoraConfig
@@ -94,8 +95,14 @@ def test_every_stage_has_its_part_and_the_seed_decides_the_weights(cache: Path, 
         return {"n": 1}
 
     outs = [tmp_path / name for name in ("once", "again")]
+    counted: list[tuple[Path, int]] = []
+
+    def calibrate(*given: Any) -> NameTable:
+        return name_table([], given[-1], 20.0)
+
     for out in outs:
-        build(BuildJob(cache, TINY, Log()), out, SOUNDLESS, examine, lambda *given: name_table([], given[-1], 20.0))
+        job = BuildJob(cache, TINY, Log())
+        build(job, out, SOUNDLESS, examine, calibrate, lambda *given: counted.append(given))
         for made in [*cache.glob("*.safetensors"), *cache.glob("*.npz")]:
             made.unlink()
     said = read_model_folder(outs[0])
@@ -106,6 +113,7 @@ def test_every_stage_has_its_part_and_the_seed_decides_the_weights(cache: Path, 
     assert said.perception is not None
     assert len(read_name_table(outs[0]).concepts) == said.projection.recall.directions
     assert asked == outs
+    assert [folder for folder, _ in counted] == outs
     assert json.loads((outs[0] / "figures.json").read_text()) == {"n": 1}
     assert said.provenance["recipe"]["speech_steps"] == TINY.speech_steps
     for name in ("encoder.safetensors", "adapter.safetensors"):
