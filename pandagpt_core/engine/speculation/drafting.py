@@ -11,8 +11,11 @@ from pandagpt_core.engine.speculation.base import Drafter, Guess
 
 LEARNT = 1 / 8  # of what a drafter's rates are off for a sequence is learnt from its last token
 RESTED = 1 / 512  # of the way back, for each step that took no draft of it
-LEAST_FACTOR, SUREST = 0.05, 0.98  # a rate is never 0, and never so near to 1 that the longest draft always pays
-LEAST_LIKELY = 0.02  # of a token with all before it, that is worth a row of a step at all
+LEAST_FACTOR, MOST_FACTOR, SUREST = (
+    0.05,
+    2.0,
+    0.98,
+)  # a rate is never 0, and never so near to 1 that the longest draft always pays
 
 
 @dataclass(slots=True)
@@ -30,7 +33,7 @@ class SequenceDrafter:
         """A draft's tokens count up to the first that was another."""
         for at, rate in enumerate(rates[: accepted + 1]):
             self.factor += ((at < accepted) - rate) * LEARNT
-        self.factor = max(self.factor, LEAST_FACTOR)
+        self.factor = min(max(self.factor, LEAST_FACTOR), MOST_FACTOR)
 
     def rest(self) -> None:
         self.factor += (1 - self.factor) * RESTED
@@ -45,9 +48,9 @@ class Drafting:
     _last: SequenceDrafter | None = None
     _rates: list[float] = field(default_factory=list)
 
-    def propose(self, sequence: Sequence, most: int) -> list[Guess]:
+    def propose(self, sequence: Sequence, most: int, least: float) -> list[Guess]:
         """At most `most` tokens of the drafter whose first is the likeliest, each with how often all up to it are
-        right."""
+        right: at least `least`."""
         self.ids.extend(sequence.tokens[len(self.ids) - sequence.prompt_length :])
         opened = [(first, one, rest) for one in self.drafters for first, rest in _opened(one, self.ids)]
         self._last, self._rates, likely, proposed = None, [], 1.0, list[Guess]()
@@ -55,7 +58,7 @@ class Drafting:
             first, self._last, rest = max(opened, key=lambda each: each[0].rate)
             for guess in islice(chain((first,), rest), most):
                 likely *= guess.rate
-                if likely < LEAST_LIKELY:
+                if likely < least:
                     break
                 proposed.append(Guess(guess.token, likely))
                 self._rates.append(guess.rate)

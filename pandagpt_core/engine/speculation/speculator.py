@@ -13,6 +13,7 @@ from pandagpt_core.engine.speculation.prompt_lookup import PromptLookup
 
 ROWS = 64  # of a step with drafts, at most: more takes longer than anybody should wait for a step
 CAUTION = 1.5  # times what a row costs by its step: drafts that come to nothing cost a little beside it
+LEAST_LIKELY = 0.02  # of a token with all before it, that is worth a row of a step at all
 STAYS = 4  # steps, over which what a change of their number of rows takes is spread
 
 PRIOR = 0.06  # of the time of a step of one row, before any two steps had other numbers of rows
@@ -92,16 +93,22 @@ class Speculator:
         """The same chunks, those of decoding sequences with a draft where it pays."""
         if not self.most:
             return list(chunks)
-        proposed = [self._proposed(chunk) for chunk in chunks]
-        ranked = sorted(((-guess.rate, at) for at, guesses in enumerate(proposed) for guess in guesses))
         rows, tokens = sum(chunk.count for chunk in chunks), sum(chunk.samples for chunk in chunks)
+        least = self._least(rows, tokens)
+        proposed = [self._proposed(chunk, least) for chunk in chunks]
+        ranked = sorted(((-guess.rate, at) for at, guesses in enumerate(proposed) for guess in guesses))
         count = self._worth(rows, tokens, [-rate for rate, _ in ranked])
         taken = Counter(at for _, at in ranked[:count])
         now = self.computed(rows + count)
         self._rows, self._steady = now, now == self._rows
         return [self._drafted(*each, taken[at]) for at, each in enumerate(zip(chunks, proposed, strict=True))]
 
-    def _proposed(self, chunk: ScheduledChunk) -> list[Guess]:
+    def _least(self, rows: int, tokens: int) -> float:
+        """The likelihood below which no token can be worth its row, where no row is free."""
+        free = self.computed(rows) > rows
+        return LEAST_LIKELY if free else max(LEAST_LIKELY, self.cost.of_a_row(rows) * tokens)
+
+    def _proposed(self, chunk: ScheduledChunk, least: float) -> list[Guess]:
         sequence = chunk.sequence
         if not chunk.samples or chunk.count > 1:
             return []
@@ -109,7 +116,7 @@ class Speculator:
             ids = array("q", sequence.inputs.ids)
             self._held[sequence] = Drafting(ids, [SequenceDrafter(drafter) for drafter in self.drafters])
         left = sequence.max_tokens - len(sequence.tokens) - 1  # after the token that the step gives in any case
-        return self._held[sequence].propose(sequence, max(0, min(self.most, left)))
+        return self._held[sequence].propose(sequence, max(0, min(self.most, left)), least)
 
     def _worth(self, rows: int, tokens: int, rates: Items[float]) -> int:
         """The number of drafted tokens, the likeliest first, for a step of so many rows that gives so many tokens."""

@@ -146,6 +146,8 @@ def test_a_model_without_a_question_is_refused(plain: Path) -> None:
         next(self_asked(load_system(plain, LoadOptions()), SilentEngine()))  # type: ignore[arg-type]
 
 
-def test_a_folder_without_a_model_is_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+def test_a_folder_without_a_model_is_refused_before_anything_is_loaded(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert cli.main(["ngrams", "--model", str(tmp_path)]) == 2
-    assert torch.is_grad_enabled()
+    assert "is not a model folder" in capsys.readouterr().err

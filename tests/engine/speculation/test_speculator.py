@@ -145,6 +145,16 @@ def test_a_source_that_is_right_more_often_than_it_says_is_believed(looping: Mad
     assert speculator.accepted > 60
 
 
+def test_after_a_long_loop_a_source_is_doubted_within_few_steps(looping: Made) -> None:
+    speculator, sequence = free(Same("x", 0.7)), looping(max_tokens=80)
+    for _ in range(500):
+        made = speculator.add_drafts([chunk(sequence)])
+        speculator.learn(made[0], len(made[0].draft))
+    lengths = [len(_wrong(speculator, sequence)[0].draft) for _ in range(14)]
+    assert lengths[0] == 4
+    assert lengths[-1] < 4
+
+
 def test_one_sequence_learns_nothing_of_another(looping: Made) -> None:
     speculator = free(Same("x", 0.5))
     for _ in range(40):
