@@ -13,7 +13,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from pandagpt_core.checkpoints import read_model_folder
+from pandagpt_core.checkpoints import NGRAMS, read_model_folder
 from pandagpt_core.training.evaluation import EvaluationReport, Manifest, examine, markdown, plot
 from pandagpt_core.training.evaluation.local import base_model, open_model
 from recipes.panda_mini.data.packages import FetchError, fetch_all
@@ -61,7 +61,7 @@ def measure(
     cache: where the packages of the recipe lie, under `packages`. Drops the figures of other weights. examined: the
     report of one set (`examine_set`).
     """
-    weights = read_model_folder(folder).files
+    weights = {name: digest for name, digest in read_model_folder(folder).files.items() if name != NGRAMS}
     known = read(folder) if (folder / FIGURES).exists() else {}
     figures = {**(known if known.get("weights") == weights else {}), "weights": weights}
     for name in [one for one in SETS if one not in sets and one not in figures]:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
-from pandagpt_core.checkpoints import read_model_folder, write_model_folder
+from pandagpt_core.checkpoints import NGRAMS, read_model_folder, write_model_folder
 from pandagpt_core.training.evaluation import EvaluationReport
 from pandagpt_core.training.evaluation.measures import Rate, mean_by
 from pandagpt_core.training.evaluation.report import Row
@@ -30,7 +30,8 @@ def known(folder: Path) -> dict[str, Any]:
 
 
 def test_the_figures_are_of_the_committed_weights(folder: Path, known: dict[str, Any]) -> None:
-    assert known["weights"] == read_model_folder(folder).files
+    files = {name: digest for name, digest in read_model_folder(folder).files.items() if name != NGRAMS}
+    assert known["weights"] == files  # drafts change no answer
 
 
 def test_every_set_of_every_modality_is_told_with_chance_and_retrieval(known: dict[str, Any]) -> None:
