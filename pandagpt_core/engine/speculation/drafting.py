@@ -11,11 +11,8 @@ from pandagpt_core.engine.speculation.base import Drafter, Guess
 
 LEARNT = 1 / 8  # of what a drafter's rates are off for a sequence is learnt from its last token
 RESTED = 1 / 512  # of the way back, for each step that took no draft of it
-LEAST_FACTOR, MOST_FACTOR, SUREST = (
-    0.05,
-    2.0,
-    0.98,
-)  # a rate is never 0, and never so near to 1 that the longest draft always pays
+LEAST_FACTOR, MOST_FACTOR = 0.05, 2.0  # a rate is never 0, and after a long loop a drafter is soon doubted
+SUREST = 0.98  # a rate is never so near to 1 that the longest draft always pays
 
 
 @dataclass(slots=True)
