@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.encoders.static.graphs import Graph
 from pandagpt_core.encoders.static.tower import Outputs, joined_outputs
-from pandagpt_core.llm.openvino.compiled import core
+from pandagpt_core.llm.openvino.core import core
 
 
 class Compiler:

@@ -27,7 +27,7 @@ from openvino.frontend import FrontEndManager
 from torch import nn
 
 from pandagpt_core.encoders.static.tower import StaticTower
-from pandagpt_core.llm.openvino.compiled import core
+from pandagpt_core.llm.openvino.core import core
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,5 @@
 """A LLaMA compiled by OpenVINO, and sessions that run it over caches of their own."""
 
-import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate
@@ -14,9 +13,11 @@ from torch import Tensor
 from pandagpt_core.llm.attention.pages import zeros
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.llm.openvino.graph import BIAS, GROUP, LOGITS, LONGEST, MARGIN, build_graph
+from pandagpt_core.llm.openvino.core import core
+from pandagpt_core.llm.openvino.graph import BIAS, LOGITS, LONGEST, MARGIN, build_graph
 from pandagpt_core.llm.openvino.mapped import MappedWeights
 from pandagpt_core.llm.openvino.row_numbers import STEPS, padded
+from pandagpt_core.llm.openvino.weight_groups import group_size
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.rotation import rotate_weights, spreading
 
@@ -54,15 +55,16 @@ class OpenVinoLlama:
         self.precision: Precision = precision
         self.cache_dtype = CACHE[precision]
         self._table, self._stream = llm, stream
+        group = group_size()
         settings = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "KV_CACHE_PRECISION": TYPES[self.cache_dtype],
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": GROUP if precision == "int8" else 0,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": group if precision == "int8" else 0,
             "ENABLE_CPU_PINNING": False,  # workers beside one another would all sit on the first cores
             "PERFORMANCE_HINT": "LATENCY",
         }
-        graph, self._weights = build_graph(llm, precision, stream)
+        graph, self._weights = build_graph(llm, precision, stream, group)
         self._rows = map_table(llm)
         self._model, self._runs = core().compile_model(graph, "CPU", settings), 0
         shape = self._model.input("key_cache.0").get_partial_shape()
@@ -190,16 +192,6 @@ def compile_for_cpu(llm: Llama, precision: Precision = "fp32") -> OpenVinoLlama:
     if basis is not None:
         rotate_weights(llm, basis)
     return OpenVinoLlama(llm, precision, None if basis is None else basis.stream)
-
-
-@functools.cache
-def core() -> ov.Core:
-    """OpenVINO's core: one for the process, never freed.
-
-    A core installs a stack for signals, and restores the stack it found when it is freed. Two cores freed in the order
-    of their making leave the first one's stack installed, which is unmapped: the next signal ends the process.
-    """
-    return ov.Core()
 
 
 def _filled(rows: Tensor, count: int) -> Tensor:

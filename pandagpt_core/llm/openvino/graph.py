@@ -5,7 +5,8 @@ kernels. The operation PagedAttention is OpenVINO's own, outside of its numbered
 versions, so the version is held by the extra.
 """
 
-from collections.abc import Sequence
+import functools
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +25,6 @@ from pandagpt_core.llm.rope import rotary
 
 Node = Any  # openvino's nodes and outputs carry no useful types
 
-GROUP = 64  # neighbours of a row that share a scale where products are int8, of weights and of activations alike
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # of a weight
 MARGIN = 1 << 20  # bytes that aligning may take
 LEVELS = 127  # of an int8 weight, either side of zero
@@ -34,11 +34,12 @@ BIAS = "layer_bias"
 LOGITS = "logits"
 
 
-def build_graph(llm: Llama, precision: Precision, stream: Tensor | None) -> tuple[ov.Model, MappedWeights]:
+def build_graph(llm: Llama, precision: Precision, stream: Tensor | None, group: int) -> tuple[ov.Model, MappedWeights]:
     """The graph of a model that is not served yet; its layers and its head are given up one by one on the way. And
     its weights, which have to live as long as the compiled graph.
 
-    stream: the basis [D, D] of the residual stream, where the weights were turned into another.
+    stream: the basis [D, D] of the residual stream, where the weights were turned into another. group: neighbours that
+    share a scale in int8 (`weight_groups`).
 
     Inputs: embeds [N, D] float32, packed sequence by sequence; positions [N]; rows [R], those whose logits are
     wanted; layer_bias [N or 1, L, D]; and of S sequences past_lens [S], subsequence_begins [S + 1], block_indices,
@@ -47,7 +48,8 @@ def build_graph(llm: Llama, precision: Precision, stream: Tensor | None) -> tupl
     """
     config = llm.config
     inputs = _Inputs(config)
-    weights = _GraphWeights(precision, sum(part.weight.numel() for part in llm.modules() if isinstance(part, Linear)))
+    number = sum(part.weight.numel() for part in llm.modules() if isinstance(part, Linear))
+    weights = _GraphWeights(precision, number, group)
     rotation = [
         _reshaped(op.gather(_const(table), inputs["positions"], _const(np.int64(0))), -1, 1, 1, config.head_dim)
         for table in _rotation_tables(config)
@@ -97,9 +99,14 @@ class _Inputs:
 class _GraphWeights:
     """Weights as constants in the precision's type, which the plugin keeps so and multiplies with."""
 
-    def __init__(self, precision: Precision, number: int) -> None:
-        """number: of weights in all products."""
-        self._constant = {"fp32": _full, "bf16": _half, "int8": _rounded}[precision]
+    def __init__(self, precision: Precision, number: int, group: int) -> None:
+        """number: of weights in all products. group: as in `build_graph`."""
+        kinds: dict[Precision, Callable[[Tensor, MappedWeights], Node]] = {
+            "fp32": _full,
+            "bf16": _half,
+            "int8": functools.partial(_rounded, group=group),
+        }
+        self._constant = kinds[precision]
         self.mapped = MappedWeights(number * BYTES[precision] + MARGIN)
 
     def product(self, x: Node, *linears: nn.Module) -> Node:
@@ -120,10 +127,10 @@ def _half(weight: Tensor, mapped: MappedWeights) -> Node:
     return op.convert(op.constant(shared, shared_memory=True), Type.f32)
 
 
-def _rounded(weight: Tensor, mapped: MappedWeights) -> Node:
-    """A scale for each GROUP of an output row, or for the row where groups do not fill it."""
+def _rounded(weight: Tensor, mapped: MappedWeights, group: int) -> Node:
+    """A scale for each group of an output row, or for the row where groups do not fill it."""
     size = weight.shape[1]
-    groups = weight.view(len(weight), -1, GROUP if size % GROUP == 0 else size)
+    groups = weight.view(len(weight), -1, group if size % group == 0 else size)
     scale = (groups.abs().amax(dim=-1, keepdim=True) / LEVELS).clamp_min(1e-12)
     steps = (groups / scale).round().to(torch.int8)
     scaled = op.multiply(
