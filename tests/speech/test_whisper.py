@@ -53,10 +53,30 @@ def test_what_is_said_after_the_first_window_is_written_down_with_its_time(whisp
     assert last.words[-1].start > 42  # its place in the sound
 
 
-def test_silence_and_noise_say_nothing(whisper: Whisper) -> None:
-    noise = np.random.default_rng(0).normal(0, 3000, 8 * 16_000).astype(np.int16)
-    assert heard(whisper, np.zeros(5 * 16_000, np.int16)) == ""
-    assert heard(whisper, noise) == ""
+def noise(level: float, seconds: int = 8, seed: int = 0) -> np.ndarray:
+    """White, int16."""
+    return np.random.default_rng(seed).normal(0, level, seconds * 16_000).astype(np.int16)
+
+
+@pytest.mark.parametrize(
+    "sound",
+    [
+        np.zeros(5 * 16_000, np.int16),
+        *(noise(level, seed=seed) for level in (300, 3000) for seed in range(3)),
+        (3000 * np.sin(np.arange(8 * 16_000) * 2 * np.pi * 50 / 16_000)).astype(np.int16),
+    ],
+    ids=["silence", *(f"noise at {level}, {seed}" for level in (300, 3000) for seed in range(3)), "a hum"],
+)
+def test_silence_and_noise_say_nothing(whisper: Whisper, sound: np.ndarray) -> None:
+    assert heard(whisper, sound) == ""
+
+
+@pytest.mark.parametrize(("loud", "level"), [(1.0, 1000), (0.05, 0), (1.0, 60)])
+def test_speech_beside_noise_and_low_speech_are_heard(whisper: Whisper, loud: float, level: float) -> None:
+    """After ten seconds without any."""
+    words = (speech("My telephone is on the table.") * loud).astype(np.int16)
+    sound = np.concatenate([np.zeros(10 * 16_000, np.int16), words])
+    assert "table" in heard(whisper, sound + noise(level, 60)[: len(sound)], language="en")
 
 
 def test_its_languages_are_those_of_its_vocabulary(whisper: Whisper) -> None:
