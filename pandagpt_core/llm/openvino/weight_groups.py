@@ -1,9 +1,9 @@
 """Neighbours of a weight's row that share a scale in int8 products: how many are fastest depends on the processor.
 
 Where the processor multiplies int8 numbers (VNNI), OpenVINO rounds the activations in the weights' groups too.
-Elsewhere it makes float32 numbers of the weights, a block of them at a time, and smaller groups are faster: with AVX2
-one to four rows of SmolLM2's products take 0.82 times as long by 32 as by 64, and more rows as long. With VNNI by 32
-they take 1.03 to 1.2 times as long.
+Elsewhere it makes float32 numbers of the weights, a block of them at a time. With AVX2 a step of SmolLM2 takes 0.95
+times as long by 32 as by 64 for one or two rows, 0.98 for four and 1.04 for sixteen. With VNNI its products by 32 take
+1.03 to 1.2 times as long.
 """
 
 import functools
