@@ -17,6 +17,7 @@
 #define ARCH_SET_CPUID 0x1012
 #define MOST 512    /* answers kept */
 #define SUBLEAVES 8 /* kept of a leaf */
+#define CANNOT 69   /* status of a program that would see the real processor */
 #define BIT(n) (1u << (n))
 
 struct answer {
@@ -144,5 +145,10 @@ __attribute__((constructor)) static void begin(void) {
     learn();
     struct sigaction ours = {.sa_sigaction = on_fault, .sa_flags = SA_SIGINFO | SA_NODEFER};
     if (!real_sigaction) *(void **)&real_sigaction = dlsym(RTLD_NEXT, "sigaction");
-    if (real_sigaction(SIGSEGV, &ours, &theirs) == 0) active = allow_cpuid(0) == 0;
+    active = real_sigaction(SIGSEGV, &ours, &theirs) == 0 && allow_cpuid(0) == 0;
+    if (!active) {
+        static const char why[] = "cannot imitate a processor with AVX2: the system lets no program fault on CPUID\n";
+        (void)!write(STDERR_FILENO, why, sizeof why - 1);
+        _exit(CANNOT);
+    }
 }
