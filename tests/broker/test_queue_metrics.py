@@ -35,7 +35,8 @@ def fresh(valkey: Valkey, name: str, labels: dict[str, str]) -> float | None:
 
 async def test_depth_and_age_are_seen_when_every_worker_is_gone(broker: Broker, valkey: Valkey) -> None:
     with worker_thread(valkey.settings) as worker:
-        worker.worker._limits = type(worker.worker._limits)(0, 0, 0.0)  # it takes nothing
+        worker.worker._limits, before = type(worker.worker._limits)(0, 0, 0.0), worker.worker._heartbeat.turned_at
+        await until(lambda: worker.worker._heartbeat.turned_at != before)  # it takes nothing from then on
         part, array = media(1)
         for number in range(3):
             await broker.submit(generate(f"number {number}", media=[part]), {part.blob: array})
