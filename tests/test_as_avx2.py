@@ -21,6 +21,7 @@ DIES = "import ctypes; ctypes.string_at(0)"
 
 @pytest.fixture(scope="module")
 def run(root: Path) -> Path:
+    """Skips the tests, with the command's reason, where the machine cannot imitate another one."""
     program = root / ".ci/avx2/run"
     tried = subprocess.run([program, "true"], capture_output=True, text=True, check=False)
     if tried.returncode == CANNOT:
@@ -40,6 +41,12 @@ def test_libraries_and_the_system_show_a_processor_with_avx2(run: Path) -> None:
 def test_a_child_sees_it_too(run: Path) -> None:
     child = f"import subprocess, sys; subprocess.run([sys.executable, '-c', {ASKED!r}])"
     assert lines(run, sys.executable, "-c", child) == ["AVX2 float32", "[]"]
+
+
+def test_activations_are_not_rounded_there_so_int8_weights_have_smaller_groups(run: Path) -> None:
+    pytest.importorskip("openvino", reason="OpenVINO is not installed")
+    asked = "from pandagpt_core.llm.openvino.weight_groups import group_size; print(group_size())"
+    assert lines(run, sys.executable, "-c", asked) == ["32"]
 
 
 def test_the_processor_outside_stays_what_it_is(run: Path) -> None:

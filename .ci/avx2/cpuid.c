@@ -15,7 +15,7 @@
 #include <unistd.h>
 
 #define ARCH_SET_CPUID 0x1012
-#define MOST 512    /* answers kept */
+#define LEAVES 0x41 /* of a range, at most */
 #define SUBLEAVES 8 /* kept of a leaf */
 #define CANNOT 69   /* status of a program that would see the real processor */
 #define BIT(n) (1u << (n))
@@ -24,7 +24,10 @@ struct answer {
     uint32_t leaf, subleaf, eax, ebx, ecx, edx;
 };
 
-static struct answer known[MOST];
+static const uint32_t ranges[] = {0, 0x40000000u, 0x80000000u};
+#define RANGES (sizeof ranges / sizeof *ranges)
+
+static struct answer known[RANGES * LEAVES * SUBLEAVES];
 static int count;
 static int active;
 static struct sigaction theirs; /* what the program wants of SIGSEGV */
@@ -61,12 +64,11 @@ static struct answer reduced(struct answer got) {
 }
 
 static void learn(void) {
-    static const uint32_t ranges[] = {0, 0x40000000u, 0x80000000u};
-    for (size_t at = 0; at < sizeof ranges / sizeof *ranges; at++) {
+    for (size_t at = 0; at < RANGES; at++) {
         uint32_t last = ask(ranges[at], 0).eax;
-        if (last < ranges[at] || last > ranges[at] + 0x40) last = ranges[at];
+        if (last < ranges[at] || last >= ranges[at] + LEAVES) last = ranges[at]; /* no such range here */
         for (uint32_t leaf = ranges[at]; leaf <= last; leaf++)
-            for (uint32_t subleaf = 0; subleaf < SUBLEAVES && count < MOST; subleaf++)
+            for (uint32_t subleaf = 0; subleaf < SUBLEAVES; subleaf++)
                 known[count++] = reduced(ask(leaf, subleaf));
     }
 }

@@ -55,12 +55,12 @@ class OpenVinoLlama:
         self.precision: Precision = precision
         self.cache_dtype = CACHE[precision]
         self._table, self._stream = llm, stream
-        group = group_size()
+        group = group_size() if precision == "int8" else 0
         settings = {
             "INFERENCE_NUM_THREADS": torch.get_num_threads(),
             "INFERENCE_PRECISION_HINT": "bf16" if precision == "bf16" else "f32",
             "KV_CACHE_PRECISION": TYPES[self.cache_dtype],
-            "DYNAMIC_QUANTIZATION_GROUP_SIZE": group if precision == "int8" else 0,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": group,
             "ENABLE_CPU_PINNING": False,  # workers beside one another would all sit on the first cores
             "PERFORMANCE_HINT": "LATENCY",
         }
