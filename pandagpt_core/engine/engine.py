@@ -13,6 +13,7 @@ from pandagpt_core.engine.config import EngineConfig, resolve
 from pandagpt_core.engine.constraints import GrammarCompiler, GrammarConstraint
 from pandagpt_core.engine.isolation import StepOutcome, run_isolated
 from pandagpt_core.engine.kv_cache_manager import KVCacheManager
+from pandagpt_core.engine.passes import chosen_rows
 from pandagpt_core.engine.request import EngineRequest, check_request, make_sequence
 from pandagpt_core.engine.runners import Runner, make_runner
 from pandagpt_core.engine.sampler import SampledToken, sample
@@ -102,8 +103,7 @@ class Engine:
         going = [(chunk, end - chunk.asked) for chunk, end in zip(outcome.ready, ends, strict=True)]
         while going:
             chunks, rows = [chunk for chunk, _ in going], [row for _, row in going]
-            logits = outcome.logits if len(rows) == len(outcome.logits) else outcome.logits[rows]
-            tokens, going = sample(logits, [chunk.sequence for chunk in chunks]), []
+            tokens, going = sample(chosen_rows(outcome.logits, rows), [chunk.sequence for chunk in chunks]), []
             for chunk, row, token in zip(chunks, rows, tokens, strict=True):
                 right = chunk.draft[depth : depth + 1] == (token.token_id,)
                 chunk.sequence.num_computed_tokens += right  # the draft's token has been computed at its place

@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from pandagpt_core.engine.passes import finite_rows
 from pandagpt_core.engine.runners.base import Runner
 from pandagpt_core.engine.sequence import ScheduledChunk, Sequence
 
@@ -39,7 +40,7 @@ def run_isolated(runner: Runner, chunks: Items[ScheduledChunk]) -> StepOutcome:
 
 def _finite(logits: Tensor, chunks: list[ScheduledChunk]) -> StepOutcome:
     """A draft ends before its first token whose logits are not finite."""
-    fine: list[bool] = logits.sum(dim=-1).isfinite().tolist()  # a sum is finite if all its terms are
+    fine = finite_rows(logits)
     if all(fine):
         for chunk in chunks:
             chunk.sequence.logits_finite = True

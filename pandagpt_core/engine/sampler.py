@@ -15,6 +15,7 @@ from torch import Tensor
 
 from pandagpt_core.engine.constraints import TokenConstraint, constrained
 from pandagpt_core.engine.draws import draw
+from pandagpt_core.engine.passes import largest_ids
 from pandagpt_core.engine.penalties import History, penalised
 from pandagpt_core.types import SamplingParams
 
@@ -72,7 +73,7 @@ def _tokens(logits: Tensor, sequences: Items[SamplerRow]) -> Tensor:
     drawn = [row for row, sequence in enumerate(sequences) if sequence.params.temperature > 0]
     if len(drawn) == len(sequences):
         return _drawn(logits, sequences)
-    tokens = logits.argmax(dim=-1)
+    tokens = largest_ids(logits)
     if drawn:
         tokens[drawn] = _drawn(logits[drawn], [sequences[row] for row in drawn])
     return tokens

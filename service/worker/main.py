@@ -31,7 +31,7 @@ from service.worker.encoding.encoder_executor import EncoderStuck
 from service.worker.loop import Worker
 from service.worker.malloc_trim import of_this_system as malloc_trim
 from service.worker.ops_server import Health, ops_served
-from service.worker.torch_threads import import_torch
+from service.worker.torch_threads import import_torch, let_threads_sleep
 
 if TYPE_CHECKING:  # torch comes with it
     from pandagpt_core.loading import RuntimeOptions, VllmOptions
@@ -139,6 +139,7 @@ def load_recogniser(settings: WorkerSettings) -> Recogniser | None:
     """Raises CheckpointError and DigestMismatch for a folder that is no recogniser's, or without pandagpt[speech]."""
     if settings.speech is None:
         return None
+    let_threads_sleep()
     recogniser = Whisper(settings.speech, settings.threads)
     recogniser.info = replace(
         recogniser.info, context_tokens=settings.speech_tokens, context_seconds=settings.speech_seconds

@@ -9,7 +9,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from pandagpt_core.checkpoints import llm_path, read_model_folder
 from service.settings import WorkerSettings
 
 log = logging.getLogger(__name__)
@@ -44,6 +43,8 @@ def run(settings: WorkerSettings, command: Sequence[str] = COMMAND, limit_s: flo
 
 
 def _llm_bytes(model: Path) -> int:
+    from pandagpt_core.checkpoints import llm_path, read_model_folder  # torch comes with it, before its threads are set
+
     place = llm_path(model, read_model_folder(model).llm)
     files = place.rglob("*") if place.is_dir() else [place]
     return sum(file.stat().st_size for file in files if file.is_file())

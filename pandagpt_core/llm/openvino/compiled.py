@@ -129,7 +129,8 @@ class Session:
         self.block = compiled.block
         self.keys, self.values = (zeros(sizes, compiled.cache_dtype, torch.device("cpu")) for _ in range(2))
         self._request, self._turned, self._ran = request, compiled.turned, compiled.ran
-        self._no_bias = torch.zeros(1, config.layers, config.width)
+        self._no_bias = np.zeros((1, config.layers, config.width), np.float32)
+        self._inputs: dict[str, np.ndarray] = {}  # the request reads them where they are
         for kind, cache in (("key", self.keys), ("value", self.values)):
             for index, layer in enumerate(cache):
                 request.set_tensor(f"{kind}_cache.{index}", _shared(layer))
@@ -156,17 +157,23 @@ class Session:
             "block_indices_begins": _begins(len(table) for table in tables),
             LONGEST: max(piece.end for piece in pieces),
         }
-        # Held until the request has run: it reads them where they are.
-        held = {name: ov.Tensor(np.asarray(values, dtype=np.int32)) for name, values in batch.items()}
-        held["embeds"] = _shared(embeds.contiguous())
-        held[BIAS] = _shared(self._no_bias if bias is None else self._turned(bias).contiguous())
-        for name, tensor in held.items():
-            self._request.set_tensor(name, tensor)
+        for name, values in batch.items():
+            self._put(name, np.asarray(values, dtype=np.int32))
+        self._put("embeds", embeds.numpy())
+        self._put(BIAS, self._no_bias if bias is None else self._turned(bias).numpy())
         # In this thread: handing over to OpenVINO's and back costs 10 ms and more where others use the processor.
         self._request.infer({}, share_outputs=True)
         self._ran()
         # A copy: the next run writes to the same place.
-        return torch.from_numpy(self._request.get_tensor(LOGITS).data).clone()
+        return torch.from_numpy(self._request.get_tensor(LOGITS).data.copy())
+
+    def _put(self, name: str, values: np.ndarray) -> None:
+        """An input of the next run. Setting one of another shape than before takes time."""
+        held = self._inputs.get(name)
+        if held is None or held.shape != values.shape:
+            held = self._inputs[name] = np.empty_like(values, order="C")
+            self._request.set_tensor(name, ov.Tensor(held, shared_memory=True))
+        held[...] = values
 
 
 class CompiledChunks:
