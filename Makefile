@@ -23,7 +23,7 @@ serve:  ## gateway, worker and store on this machine (MODEL=panda-small, SPEECH=
 .PHONY: test
 test:  ## all tests (ARGS="tests/engine -k sampling", JOBS=4, GOLDEN=FOLDER of other golden vectors)
 	@$(DEV)
-	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS)
+	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 .PHONY: lint
 lint:  ## style and formatting
@@ -56,7 +56,7 @@ docs:  ## a site of all pages in build/guide/site, which a gateway serves at /do
 
 .PHONY: check
 check: lint types contracts  ## before a commit, in minutes: lint, types, contracts, all tests but those in tests/whole.py
-	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m "not whole" $(ARGS)
+	@OMP_NUM_THREADS=1 exec $(BIN)/python -m pytest -n $(JOBS) --dist loadfile --no-loadscope-reorder -m "not whole" $(ARGS)
 
 .PHONY: demo
 demo:  ## start everything, ask about each sample, stop

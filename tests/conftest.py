@@ -121,6 +121,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if is_whole(item.path):
             item.add_marker("whole")
+    items.sort(key=lambda item: not is_whole(item.path))  # the longest first: no process waits for one at the end
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and not _has_cuda():
         skip = pytest.mark.skip(reason="needs a CUDA device, and torch sees none here")

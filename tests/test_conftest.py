@@ -38,6 +38,11 @@ def test_a_quick_check_leaves_out_files_that_exist(request: pytest.FixtureReques
     assert request.node.get_closest_marker("whole") is None
 
 
+def test_the_longest_tests_come_first(request: pytest.FixtureRequest) -> None:
+    order = [is_whole(item.path) for item in request.session.items]
+    assert order == sorted(order, reverse=True)
+
+
 def test_torch_gets_one_thread_and_no_setting_leaks_in() -> None:
     assert os.environ["OMP_NUM_THREADS"] == "1"
     assert not [name for name in os.environ if name.startswith("PANDAGPT_")]

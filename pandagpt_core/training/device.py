@@ -3,11 +3,16 @@
 A stage moves its modules and batches to the device and its results back, so all stored results lie on the CPU.
 """
 
+import functools
+import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 
 CPU = torch.device("cpu")
+ROUNDS = 3  # of the timed product; the first makes its kernel
+SLOWEST = 3.0  # times a float32 product; a processor without instructions for bfloat16 takes six times as long
 
 
 def pick(name: str) -> torch.device:
@@ -20,9 +25,29 @@ def pick(name: str) -> torch.device:
     return device
 
 
-def narrow(device: torch.device) -> torch.dtype:
-    """Type of the products: bfloat16 on a CPU, and on a GPU that has it; else float32."""
-    has = device.type == "cpu" or (device.type == "cuda" and torch.cuda.is_bf16_supported())
+@functools.cache
+def product_seconds(dtype: torch.dtype) -> float:
+    """Of a product on the CPU and its gradients, the best of `ROUNDS`."""
+    rows, weights = (torch.ones(count, 576, dtype=dtype, requires_grad=True) for count in (64, 1536))
+
+    def once() -> float:
+        begun = time.perf_counter()
+        with torch.enable_grad():
+            torch.nn.functional.linear(rows, weights).sum().backward()  # type: ignore[no-untyped-call]
+        return time.perf_counter() - begun
+
+    return min(once() for _ in range(ROUNDS))
+
+
+def narrow(device: torch.device, seconds: Callable[[torch.dtype], float] = product_seconds) -> torch.dtype:
+    """Type of the products: bfloat16 on a GPU that has it, and on a CPU where it is not far slower; else float32.
+
+    seconds: of a product on the CPU in a type.
+    """
+    if device.type == "cpu":
+        has = seconds(torch.bfloat16) <= SLOWEST * seconds(torch.float32)
+    else:
+        has = device.type == "cuda" and torch.cuda.is_bf16_supported()
     return torch.bfloat16 if has else torch.float32
 
 

@@ -13,7 +13,7 @@ from pandagpt_core.encoders.mini.towers import ImageHead, SignalTower, TextTower
 from pandagpt_core.encoders.mini.trunk import EfficientNetLite0
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
-from pandagpt_core.training.device import CPU, mixed, narrow, pick
+from pandagpt_core.training.device import CPU, mixed, narrow, pick, product_seconds
 from pandagpt_core.training.log import Log
 from pandagpt_core.training.lora import LoraConfig, add_lora
 from recipes.panda_mini.language.projection_lora import Example, train_speech
@@ -55,6 +55,15 @@ def align_space(device: torch.device, *, texts_too: bool) -> ImageHead:
     config, fixed = AlignConfig(steps=3, batch=6, classes=3, pull=1.0), torch.eye(DIM)[:CONCEPTS]
     align(head, text if texts_too else None, None if texts_too else fixed, rows, texts, sampler, config, Log(), device)
     return head
+
+
+@pytest.mark.parametrize(("slower", "wanted"), [(0.5, torch.bfloat16), (2.0, torch.bfloat16), (6.0, torch.float32)])
+def test_products_on_a_cpu_are_in_bfloat16_where_that_is_not_far_slower(slower: float, wanted: torch.dtype) -> None:
+    assert narrow(CPU, {torch.float32: 1.0, torch.bfloat16: slower}.__getitem__) == wanted
+
+
+def test_a_product_of_the_cpu_takes_time_in_both_types() -> None:
+    assert min(product_seconds(torch.bfloat16), product_seconds(torch.float32)) > 0
 
 
 @pytest.mark.filterwarnings("ignore:index_reduce")
