@@ -28,15 +28,15 @@ def pick(name: str) -> torch.device:
 @functools.cache
 def product_seconds(dtype: torch.dtype) -> float:
     """Of a product on the CPU and its gradients, the best of `ROUNDS`."""
-    rows, weights = (torch.ones(count, 576, dtype=dtype, requires_grad=True) for count in (64, 1536))
 
     def once() -> float:
+        rows, weights = (torch.ones(count, 576, dtype=dtype, requires_grad=True) for count in (64, 1536))
         begun = time.perf_counter()
-        with torch.enable_grad():
-            torch.nn.functional.linear(rows, weights).sum().backward()  # type: ignore[no-untyped-call]
+        torch.autograd.backward(torch.nn.functional.linear(rows, weights).sum())
         return time.perf_counter() - begun
 
-    return min(once() for _ in range(ROUNDS))
+    with torch.inference_mode(False), torch.enable_grad():  # the caller may compute without gradients
+        return min(once() for _ in range(ROUNDS))
 
 
 def narrow(device: torch.device, seconds: Callable[[torch.dtype], float] = product_seconds) -> torch.dtype:
