@@ -12,7 +12,8 @@ import redis
 
 from service.local.store import binary
 from service.settings import SettingsError, StoreSettings
-from tests.chaos.house import free_port, until
+from tests.chaos.house import until
+from tests.ports import free_port
 
 NAME = "ours"
 PASSWORD = "a-store-s"

@@ -15,6 +15,7 @@ from service.broker.gateway.client import Broker
 from service.broker.protocol import Done
 from service.settings import StoreSettings
 from tests.fakes import FakeRuntime, worker_thread
+from tests.ports import free_port
 from tests.wire import answer, collect, embed, ends_of, generate, media, run, text_of, until
 
 LONG = SamplingParams(max_tokens=2000, ignore_eos=True)
@@ -23,7 +24,7 @@ ALL_SLOTS = ("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
 
 @pytest.fixture
 def cluster() -> Iterator[StoreSettings]:
-    with ValkeyServer(config={"cluster-enabled": "yes"}) as server:
+    with ValkeyServer(port=free_port(), config={"cluster-enabled": "yes"}) as server:
         with redis.Redis(port=server.port) as node:
             node.execute_command(*ALL_SLOTS)
             deadline = time.monotonic() + 10

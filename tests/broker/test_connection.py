@@ -1,4 +1,5 @@
 import ssl
+from pathlib import Path
 
 import pytest
 import redis
@@ -20,6 +21,7 @@ from service.settings import StoreSettings
 from service.worker.assembly import check_store
 from tests.conftest import Valkey
 from tests.fakes import worker_thread
+from tests.ports import free_port
 from tests.wire import ends_of, generate, run
 
 
@@ -35,9 +37,9 @@ async def test_a_store_that_is_not_there_is_unavailable_and_its_address_is_not_t
     await broker.close()
 
 
-async def test_wrong_passwords_are_told_apart_and_the_right_one_serves() -> None:
-    with ValkeyServer() as server:
-        url = f"redis://127.0.0.1:{server.port}/0"
+async def test_wrong_passwords_are_told_apart_and_the_right_one_serves(tmp_path: Path) -> None:
+    with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=tmp_path / "store") as server:
+        url = f"unix://{server.unix_socket_path}"
         with redis.Redis.from_url(url) as admin:
             admin.config_set("requirepass", "right-one")
         for password in (None, SecretStr("wrong-one")):
@@ -202,9 +204,9 @@ async def test_a_store_that_takes_no_writes_is_seen_by_reading_gateways(broker: 
     assert "replicas" in caught.value.advice
 
 
-async def test_a_command_that_the_user_lacks_is_named_at_the_start() -> None:
-    with ValkeyServer() as server:
-        url = f"redis://127.0.0.1:{server.port}/0"
+async def test_a_command_that_the_user_lacks_is_named_at_the_start(tmp_path: Path) -> None:
+    with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=tmp_path / "store") as server:
+        url = f"unix://{server.unix_socket_path}"
         with redis.Redis.from_url(url) as admin:
             admin.execute_command("ACL", "SETUSER", "gateway", "on", ">right-one", "~*", "+@all", "-xadd")
         broker = Broker.connect(StoreSettings(url=url, username="gateway", password=SecretStr("right-one")))
@@ -223,7 +225,7 @@ def test_a_store_of_another_kind_is_named_at_the_start() -> None:
 
 
 async def test_gateway_and_worker_look_at_the_kind_of_store_at_their_start() -> None:
-    with ValkeyServer(config={"cluster-enabled": "yes"}) as server:
+    with ValkeyServer(port=free_port(), config={"cluster-enabled": "yes"}) as server:
         settings = StoreSettings(url=f"redis://127.0.0.1:{server.port}/0")
         broker = Broker.connect(settings)
         with pytest.raises(StoreRefused, match="the store is a cluster") as gateway:

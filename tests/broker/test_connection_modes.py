@@ -17,10 +17,11 @@ from service.broker.errors import StoreRefused, StoreUnavailable
 from service.broker.gateway.client import Broker
 from service.settings import StoreSettings
 from service.worker.assembly import wait_for_store
-from tests.chaos.house import free_port, until
+from tests.chaos.house import until
 from tests.conftest import Valkey
 from tests.deploy.programs import program
 from tests.fakes import worker_thread
+from tests.ports import free_port
 from tests.wire import answer, generate, run, text_of
 
 

@@ -16,6 +16,7 @@ from service.broker.permissions import GATEWAY, WORKER, check_permitted, permitt
 from service.settings import StoreSettings
 from service.worker.assembly import check_store
 from tests.conftest import Valkey
+from tests.ports import free_port
 
 # The store's own health check sends PING; the driver sends both others itself, and goes on without CLIENT SETINFO.
 NOT_OURS = {"ping", "client|setinfo", "client|setname"}
@@ -92,13 +93,14 @@ def test_a_check_leaves_nothing_without_an_expiry(side: str, user: StoreSettings
 
 @SIDES
 def test_the_same_on_a_cluster(side: str) -> None:
-    with ValkeyServer(config={"cluster-enabled": "yes"}) as server, redis.Redis(port=server.port) as node:
+    port, cluster = free_port(), {"cluster-enabled": "yes"}
+    with ValkeyServer(port=port, config=cluster), redis.Redis(port=port) as node:
         node.execute_command("CLUSTER", "ADDSLOTSRANGE", 0, 16383)
         while node.execute_command("CLUSTER INFO")["cluster_state"] != "ok":
             pass
         node.execute_command("ACL", "SETUSER", side, "on", ">right-one", "~*", "+@all")
         store = connect(
-            StoreSettings(url=f"redis://127.0.0.1:{server.port}", cluster=True, username=side, password="right-one")
+            StoreSettings(url=f"redis://127.0.0.1:{port}", cluster=True, username=side, password="right-one")
         )
         check_permitted(store, NEEDED[side], Keys().probe)
         for _, sent in dropped(node, side):

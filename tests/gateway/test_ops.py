@@ -8,10 +8,10 @@ import pytest
 
 from service.gateway.state import GatewayState
 from service.settings import Settings, StoreSettings
-from tests.chaos.house import free_port
 from tests.conftest import Valkey
 from tests.fakes import FAKE_INFO, WorkerThread, worker_thread
 from tests.gateway.conftest import serving
+from tests.ports import free_port
 
 CHAT = {"messages": [{"role": "user", "content": "Hi"}], "max_tokens": 2}
 

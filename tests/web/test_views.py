@@ -12,8 +12,8 @@ from PIL import Image
 from service.gateway.access.auth import read_keys
 from service.gateway.state import GatewayState
 from service.version import version
-from tests.chaos.house import free_port
 from tests.fakes import FAKE_INFO
+from tests.ports import free_port
 from tests.web.acts import answer, ask, attach
 from tests.web.conftest import Seen, watch
 from tests.web.screenshots import SIZE, VIEWS, take

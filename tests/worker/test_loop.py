@@ -20,6 +20,7 @@ from service.settings import StoreSettings
 from service.worker.malloc_trim import MallocTrim
 from tests.conftest import Valkey
 from tests.fakes import FakeRuntime, worker_thread
+from tests.ports import free_port
 from tests.wire import answer, collect, ends_of, generate, run, text_of, until
 
 
@@ -155,9 +156,10 @@ async def test_logprobs_travel(broker: Broker, valkey: Valkey) -> None:
 
 async def test_a_store_that_restarts_loses_no_token(tmp_path: Path) -> None:
     options = {"appendonly": "yes", "appendfsync": "always"}
-    server = ValkeyServer(data_dir=tmp_path, persist=True, config=options)
+    port = free_port()
+    server = ValkeyServer(port=port, data_dir=tmp_path, persist=True, config=options)
     server.start()
-    settings = StoreSettings(url=f"redis://127.0.0.1:{server.port}/0")
+    settings = StoreSettings(url=f"redis://127.0.0.1:{port}/0")
     broker = Broker.connect(settings)
     request = generate(params=SamplingParams(max_tokens=60, ignore_eos=True))
     try:
@@ -166,7 +168,6 @@ async def test_a_store_that_restarts_loses_no_token(tmp_path: Path) -> None:
             reading = asyncio.create_task(collect(broker, request))
             await until(lambda: worker.runtime.has_work)
             await asyncio.sleep(0.1)
-            port = server.port
             await asyncio.to_thread(server.stop)
             await asyncio.sleep(0.7)
             server = ValkeyServer(port=port, data_dir=tmp_path, persist=True, config=options)

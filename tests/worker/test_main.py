@@ -195,8 +195,8 @@ def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder
 def test_a_worker_without_a_usable_store_ends_before_it_loads_a_model(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    with ValkeyServer() as server:
-        url = f"redis://127.0.0.1:{server.port}/0"
+    with ValkeyServer(data_dir=tmp_path, port=0, unix_socket_path=tmp_path / "store") as server:
+        url = f"unix://{server.unix_socket_path}"
         with redis.Redis.from_url(url) as admin:
             admin.config_set("requirepass", "secret")
         settings = load({"store": {"url": url}, "worker": {"model": tmp_path / "no-model"}})

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import CollectorRegistry, Gauge
 
 from service.worker.ops_server import Health, ops_served
-from tests.chaos.house import free_port
+from tests.ports import free_port
 
 
 @dataclass
