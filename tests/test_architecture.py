@@ -128,7 +128,6 @@ RULES = {
 APART = {
     "pandagpt_core/convert/ngrams/counting.py": "an algorithm by itself, held against another implementation",
     "pandagpt_core/engine/base.py": "the interface of two engines, which stand below it",
-    "pandagpt_core/llm/openvino/weight_groups.py": "a choice by a probe, held by products that are made up",
     "pandagpt_core/media/maps/metric.py": "a recipe, imported by its name in the registry of modalities",
     "pandagpt_core/speech/features.py": "an algorithm by itself, held against another implementation",
     "service/gateway/inference/stored_responses.py": "inference.responses is imported by what this one imports",

@@ -45,7 +45,7 @@ def test_a_child_sees_it_too(run: Path) -> None:
 
 def test_activations_are_not_rounded_there_so_int8_weights_have_smaller_groups(run: Path) -> None:
     pytest.importorskip("openvino", reason="OpenVINO is not installed")
-    asked = "from pandagpt_core.llm.openvino.weight_groups import group_size; print(group_size())"
+    asked = "from pandagpt_core.llm.openvino.int8_layout import group_size; print(group_size())"
     assert lines(run, sys.executable, "-c", asked) == ["32"]
 
 

@@ -134,10 +134,9 @@ class Worker:
         if time.time() >= self._first_deadline:
             self._end_expired()
         self._clear()
-        self._heartbeat.turned_at = now = time.monotonic()
+        self._heartbeat.turned_at = time.monotonic()
         self._metrics.loop_turned.set(time.time())
-        if now >= self._malloc_trim.due:
-            self._malloc_trim.trim()
+        self._malloc_trim.turned(bool(self._jobs))
 
     def _prepare(self) -> None:
         if self._drain_until is not None:

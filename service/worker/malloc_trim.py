@@ -1,16 +1,16 @@
-"""Gives memory that the allocator holds unused back to the system, at most once a minute."""
+"""Gives memory that the allocator holds unused back to the system: when work has ended, and once a minute within it."""
 
 import ctypes
 import sys
 import time
 from collections.abc import Callable
 
-EVERY = 60.0  # seconds
+EVERY = 60.0  # seconds, while there is work
+IDLE = 2.0  # seconds after the last work
 
 
 class MallocTrim:
-    """Memory is to be given back at `due` (`time.monotonic`), every `EVERY` seconds. `release` is glibc's malloc_trim,
-    or does nothing elsewhere.
+    """`release` is glibc's malloc_trim, or does nothing elsewhere.
 
     Steps of changing sizes fragment the heap; glibc by itself gives back only the memory at a heap's end.
     """
@@ -19,11 +19,19 @@ class MallocTrim:
         self, release: Callable[[], object] | None = None, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._release, self._clock = release or of_this_system(), clock
-        self.due = clock() + EVERY
+        self._worked_at: float | None = None  # None: not since memory was given back
+        self._due = 0.0
 
-    def trim(self) -> None:
-        self._release()
-        self.due = self._clock() + EVERY
+    def turned(self, busy: bool) -> None:
+        """A turn of the worker's loop is done. busy: whether it has work."""
+        now = self._clock()
+        if busy:
+            if self._worked_at is None:
+                self._due = now + EVERY
+            self._worked_at = now
+        if self._worked_at is not None and now >= min(self._due, self._worked_at + IDLE):
+            self._release()
+            self._worked_at = None
 
 
 def of_this_system() -> Callable[[], object]:

@@ -3,22 +3,39 @@
 import platform
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
 
-from service.worker.malloc_trim import EVERY, MallocTrim
+from service.worker.malloc_trim import EVERY, IDLE, MallocTrim
 from tests.conftest import ROOT
 
 
-def test_memory_is_given_back_once_in_a_while_and_not_at_every_turn() -> None:
+def trims(busy: Callable[[float], bool], seconds: int) -> list[float]:
+    """Seconds at which memory was given back, by a loop of ten turns a second that is busy at such seconds."""
     now, trimmed = [0.0], []
     spare = MallocTrim(lambda: trimmed.append(now[0]), lambda: now[0])
-    for second in range(int(2 * EVERY) + 2):
-        now[0] = float(second)
-        for _ in range(2):
-            if now[0] >= spare.due:
-                spare.trim()
-    assert trimmed == [EVERY, 2 * EVERY]
+    for tenth in range(seconds * 10):
+        now[0] = tenth / 10
+        spare.turned(busy(now[0]))
+    return trimmed
+
+
+def test_memory_is_given_back_once_soon_after_each_work() -> None:
+    times = trims(lambda second: 5 <= second < 6 or 300 <= second < 301, 400)
+    assert times == pytest.approx([6 + IDLE, 301 + IDLE], abs=0.2)
+
+
+def test_short_pauses_between_works_give_nothing_back() -> None:
+    assert not trims(lambda second: second % (IDLE / 2) < 0.2, int(EVERY) - 1)
+
+
+def test_memory_is_given_back_now_and_then_within_long_work() -> None:
+    assert trims(lambda _: True, int(2.5 * EVERY)) == pytest.approx([EVERY, 2 * EVERY], abs=0.3)
+
+
+def test_a_worker_without_work_gives_nothing_back() -> None:
+    assert not trims(lambda _: False, int(3 * EVERY))
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="other libraries have no malloc_trim")

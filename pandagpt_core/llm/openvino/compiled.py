@@ -15,9 +15,9 @@ from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import Llama
 from pandagpt_core.llm.openvino.core import core
 from pandagpt_core.llm.openvino.graph import BIAS, LOGITS, LONGEST, MARGIN, build_graph
+from pandagpt_core.llm.openvino.int8_layout import group_size
 from pandagpt_core.llm.openvino.mapped import MappedWeights
 from pandagpt_core.llm.openvino.row_numbers import STEPS, padded
-from pandagpt_core.llm.openvino.weight_groups import group_size
 from pandagpt_core.llm.quant.linear import Precision
 from pandagpt_core.llm.rotation import rotate_weights, spreading
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from pandagpt_core.llm.config import LlamaConfig
 from pandagpt_core.llm.llama import FeedForward, Layer, Llama, LlamaAttention, RMSNorm
+from pandagpt_core.llm.openvino.int8_layout import FILLER, filler
 from pandagpt_core.llm.openvino.mapped import MappedWeights
 from pandagpt_core.llm.quant.linear import Linear, Precision, stacked_bias
 from pandagpt_core.llm.rope import rotary
@@ -26,6 +27,7 @@ from pandagpt_core.llm.rope import rotary
 Node = Any  # openvino's nodes and outputs carry no useful types
 
 BYTES: dict[Precision, int] = {"fp32": 4, "bf16": 2, "int8": 1}  # of a weight
+SCALE_BYTES = 4
 MARGIN = 1 << 20  # bytes that aligning may take
 LEVELS = 127  # of an int8 weight, either side of zero
 BATCH = ("embeds", "positions", "rows", "past_lens", "subsequence_begins", "block_indices", "block_indices_begins")
@@ -39,7 +41,7 @@ def build_graph(llm: Llama, precision: Precision, stream: Tensor | None, group: 
     its weights, which have to live as long as the compiled graph.
 
     stream: the basis [D, D] of the residual stream, where the weights were turned into another. group: neighbours that
-    share a scale in int8 (`weight_groups`).
+    share a scale in int8 (`int8_layout`).
 
     Inputs: embeds [N, D] float32, packed sequence by sequence; positions [N]; rows [R], those whose logits are
     wanted; layer_bias [N or 1, L, D]; and of S sequences past_lens [S], subsequence_begins [S + 1], block_indices,
@@ -48,7 +50,8 @@ def build_graph(llm: Llama, precision: Precision, stream: Tensor | None, group: 
     """
     config = llm.config
     inputs = _Inputs(config)
-    number = sum(part.weight.numel() for part in llm.modules() if isinstance(part, Linear))
+    linears = [part.weight for part in llm.modules() if isinstance(part, Linear)]
+    number = sum((weight.shape[0] + FILLER) * weight.shape[1] for weight in linears)
     weights = _GraphWeights(precision, number, group)
     rotation = [
         _reshaped(op.gather(_const(table), inputs["positions"], _const(np.int64(0))), -1, 1, 1, config.head_dim)
@@ -100,21 +103,33 @@ class _GraphWeights:
     """Weights as constants in the precision's type, which the plugin keeps so and multiplies with."""
 
     def __init__(self, precision: Precision, number: int, group: int) -> None:
-        """number: of weights in all products. group: as in `build_graph`."""
+        """number: of weights in all products, at most. group: as in `build_graph`."""
         kinds: dict[Precision, Callable[[Tensor, MappedWeights], Node]] = {
             "fp32": _full,
             "bf16": _half,
             "int8": functools.partial(_rounded, group=group),
         }
-        self._constant = kinds[precision]
-        self.mapped = MappedWeights(number * BYTES[precision] + MARGIN)
+        self._constant, self._group = kinds[precision], group
+        scales = number // group * SCALE_BYTES if group else 0
+        self.mapped = MappedWeights(number * BYTES[precision] + scales + MARGIN)
 
-    def product(self, x: Node, *linears: nn.Module) -> Node:
-        """x [N, in] times the weights [out, in] of linear layers joined along their outputs, plus their biases."""
+    def product(self, x: Node, linear: nn.Module) -> Node:
+        """x [N, in] times the weights [out, in] of a linear layer, plus its bias."""
+        return self._product(x, (linear,), 0)
+
+    def joined(self, x: Node, *linears: nn.Module) -> list[Node]:
+        """`product` with each of the linear layers, computed as one."""
+        sizes = [len(linear.weight) for linear in linears if isinstance(linear, Linear)]
+        fill = filler(sum(sizes), self._group)
+        return _parts(self._product(x, linears, fill), [*sizes, fill] if fill else sizes)[: len(sizes)]
+
+    def _product(self, x: Node, linears: Sequence[nn.Module], fill: int) -> Node:
+        """The outputs of the layers one after another, and behind them as many zeros as fill."""
         layers = [linear for linear in linears if isinstance(linear, Linear)]
-        weights = torch.cat([layer.weight.detach() for layer in layers]).float()
-        product, bias = op.matmul(x, self._constant(weights, self.mapped), False, True), stacked_bias(layers)
-        return product if bias is None else op.add(product, _const(bias.numpy()))
+        weights, bias = torch.cat([layer.weight.detach() for layer in layers]).float(), stacked_bias(layers)
+        weights = nn.functional.pad(weights, (0, 0, 0, fill))
+        product = op.matmul(x, self._constant(weights, self.mapped), False, True)
+        return product if bias is None else op.add(product, _const(nn.functional.pad(bias, (0, fill)).numpy()))
 
 
 def _full(weight: Tensor, mapped: MappedWeights) -> Node:
@@ -133,10 +148,8 @@ def _rounded(weight: Tensor, mapped: MappedWeights, group: int) -> Node:
     groups = weight.view(len(weight), -1, group if size % group == 0 else size)
     scale = (groups.abs().amax(dim=-1, keepdim=True) / LEVELS).clamp_min(1e-12)
     steps = (groups / scale).round().to(torch.int8)
-    scaled = op.multiply(
-        op.convert(op.constant(mapped.hold(steps.numpy()), shared_memory=True), Type.f32), _const(scale.numpy())
-    )
-    return _reshaped(scaled, *weight.shape)
+    held_steps, held_scale = (op.constant(mapped.hold(part.numpy()), shared_memory=True) for part in (steps, scale))
+    return _reshaped(op.multiply(op.convert(held_steps, Type.f32), held_scale), *weight.shape)
 
 
 def _layer(
@@ -154,15 +167,12 @@ def _layer(
     assert isinstance(attention, LlamaAttention)
     assert isinstance(mlp, FeedForward)
     normed = _norm(x, layer.input_layernorm)
-    sizes = [config.heads * config.head_dim, *[config.kv_heads * config.head_dim] * 2]
-    joined = weights.product(normed, attention.q_proj, attention.k_proj, attention.v_proj)
-    q, k, v = _parts(joined, sizes)
+    q, k, v = weights.joined(normed, attention.q_proj, attention.k_proj, attention.v_proj)
     q = _rotated(q, config.heads, config, attention.q_norm, rotation)
     k = _rotated(k, config.kv_heads, config, attention.k_norm, rotation)
     attended = weights.product(_paged(q, k, v, index, config, inputs), attention.o_proj)
     x = op.add(x, op.add(attended, bias))
-    joined = weights.product(_norm(x, layer.post_attention_layernorm), mlp.gate_proj, mlp.up_proj)
-    gate, up = _parts(joined, [config.ffn, config.ffn])
+    gate, up = weights.joined(_norm(x, layer.post_attention_layernorm), mlp.gate_proj, mlp.up_proj)
     return op.add(x, weights.product(op.multiply(op.swish(gate), up), mlp.down_proj))
 
 

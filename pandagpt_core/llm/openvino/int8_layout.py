@@ -1,9 +1,7 @@
-"""Neighbours of a weight's row that share a scale in int8 products: how many are fastest depends on the processor.
+"""The layout of int8 weights for OpenVINO's products: the fastest and smallest depends on the processor.
 
 Where the processor multiplies int8 numbers (VNNI), OpenVINO rounds the activations in the weights' groups too.
-Elsewhere it makes float32 numbers of the weights, a block of them at a time. With AVX2 a step of SmolLM2 takes 0.95
-times as long by 32 as by 64 for one or two rows, 0.98 for four and 1.04 for sixteen. With VNNI its products by 32 take
-1.03 to 1.2 times as long.
+Elsewhere it makes float32 numbers of the weights, a block of them at a time.
 """
 
 import functools
@@ -18,6 +16,7 @@ from pandagpt_core.llm.openvino.core import core
 
 GROUPS = {True: 64, False: 32}  # by whether activations are rounded
 SIZE = 64  # of the product by which that is found out
+BLOCK, FILLER = 32, 8  # outputs
 APART = 1e-4  # of the largest sum: rounded activations are 5e-3 away, float32 ones 1e-6
 
 
@@ -25,7 +24,22 @@ Rows = np.ndarray
 
 
 def group_size() -> int:
+    """Neighbours of a weight's row that share a scale.
+
+    With AVX2 a step of SmolLM2 takes 0.95 times as long by 32 as by 64 for one or two rows, 0.98 for four and 1.04 for
+    sixteen. With VNNI its products by 32 take 1.03 to 1.2 times as long.
+    """
     return GROUPS[rounds_activations(_openvino_product)]
+
+
+def filler(outputs: int, group: int) -> int:
+    """Outputs of zero weights that make OpenVINO pack a product's weights once: their number.
+
+    Where it does not round activations, it packs weights whose outputs fill whole blocks in one way for up to four rows
+    and in another for more, and keeps both. With a few more outputs it packs them in one way, which is no slower. They
+    are to be cut off again, so this pays where a product is cut into parts anyway.
+    """
+    return FILLER if group == GROUPS[False] and outputs % BLOCK == 0 else 0
 
 
 @functools.cache
