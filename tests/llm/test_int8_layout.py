@@ -41,17 +41,29 @@ def test_rounded_activations_show_in_the_sums(product: Product, rounds: bool) ->
     assert rounds_activations(product) is rounds
 
 
-@pytest.mark.parametrize("group", GROUPS.values())
-def test_as_many_weights_share_a_scale(make_llama: Callable[..., Llama], tiny_config: LlamaConfig, group: int) -> None:
-    """Rows that groups do not fill have one scale."""
-    graph, _ = build_graph(make_llama(replace(tiny_config, width=128, ffn=80)), "int8", None, group)
-    shapes = [
+def shapes_of(llama: Llama, group: int) -> list[list[int]]:
+    """[outputs, groups, weights of a group] of each product of the graph."""
+    graph, _ = build_graph(llama, "int8", None, group)
+    return [
         list(node.get_output_shape(0))
         for node in graph.get_ops()
         if node.get_type_name() == "Constant" and node.get_element_type().to_string() == "i8"
     ]
+
+
+@pytest.mark.parametrize("group", GROUPS.values())
+def test_as_many_weights_share_a_scale(make_llama: Callable[..., Llama], tiny_config: LlamaConfig, group: int) -> None:
+    """Rows that groups do not fill have one scale."""
+    shapes = shapes_of(make_llama(replace(tiny_config, width=128, ffn=80)), group)
     assert {shape[-1] for shape in shapes if shape[-2:] != [1, 80]} == {group, 32}
     assert [shape[-1] for shape in shapes if shape[-2:] == [1, 80]] == [80] * tiny_config.layers
+
+
+@pytest.mark.parametrize(("rounds", "more"), [(True, 0), (False, 8)])
+def test_joined_products_have_more_outputs(make_llama: Callable[..., Llama], rounds: bool, more: int) -> None:
+    config = LlamaConfig(vocab=96, width=64, layers=1, heads=4, kv_heads=2, head_dim=16, ffn=160)
+    outputs = [shape[0] for shape in shapes_of(make_llama(config), GROUPS[rounds])]
+    assert sorted(outputs) == sorted([128 + more, 64, 320 + more, 64, 96])  # attention, feed-forward, head
 
 
 def test_outputs_are_added_where_weights_would_be_packed_twice() -> None:
