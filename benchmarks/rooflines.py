@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 import torch
 
-from benchmarks.contestants.field import ENGINES, OURS, assemble
+from benchmarks.contestants.field import AS_SERVED, ENGINES, OURS, assemble
 from benchmarks.lib import machine, peaks, plots, report
 from benchmarks.lib.contestant import Contestant
 from benchmarks.lib.options import BenchmarkOptions, options, parser
@@ -41,11 +41,20 @@ def main() -> int:
     facts = machine.facts()
     config, _ = read_weights(source())
     bandwidth = {p: peaks.read_bandwidth(weight_bytes(config, p), seconds=_seconds(given)) for p in PRECISIONS}
-    rows = [*hardware(given, bandwidth), *decoding(config, bandwidth, outcome := decode(given), case(given))]
+    large = 2**28 if given.quick else 2**30
+    memory = peaks.read_bandwidth(large, seconds=_seconds(given))
+    outcome = decode(given)
+    rows = [
+        {"what": f"read of {large >> 20} MiB", "value": memory / 1e9, "unit": "GB/s"},
+        *hardware(given, bandwidth),
+        *decoding(config, bandwidth, outcome, case(given)),
+        *as_served(config, memory, outcome, case(given)),
+    ]
     notes = [
         f"{given.threads} threads. Bandwidth: an array read end to end, the faster of two kernels, best try.",
         "Decoding: one request, prompt of 32 tokens; roofline is bandwidth at the weights' size over the bytes of a "
         "step (weights and cache once). Caches of the processor may hold a part of small weights.",
+        "As served: the roofline is of the large array and one token a step; drafts give several.",
         report.quietness(outcome.shares),
     ]
     out = (given.out or report.folder(facts)) if given.save else None
@@ -61,9 +70,6 @@ def case(given: BenchmarkOptions) -> Case:
 
 
 def hardware(given: BenchmarkOptions, bandwidth: dict[str, float]) -> Iterator[report.Row]:
-    large = 2**28 if given.quick else 2**30
-    speed = peaks.read_bandwidth(large, seconds=_seconds(given))
-    yield {"what": f"read of {large >> 20} MiB", "value": speed / 1e9, "unit": "GB/s"}
     for precision, found in bandwidth.items():
         yield {"what": f"read of as much as the {precision} weights", "value": found / 1e9, "unit": "GB/s"}
     for kind in PRECISIONS:
@@ -72,8 +78,9 @@ def hardware(given: BenchmarkOptions, bandwidth: dict[str, float]) -> Iterator[r
 
 
 def decode(given: BenchmarkOptions) -> RoundsOutcome:
-    """Our engine with each runner in each precision, one request at a time, in turn."""
-    contestants, absent = assemble([entry for entry in ENGINES if entry.name.startswith(tuple(OURS.values()))], given)
+    """Our engine with each runner in each precision, and as served, one request at a time, in turn."""
+    ours = (*OURS.values(), AS_SERVED)
+    contestants, absent = assemble([entry for entry in ENGINES if entry.name.startswith(ours)], given)
     passage = load_tokenizer(source()).encode(PASSAGE)
 
     def ask(one: Contestant, case: Case, turn: int) -> Run:
@@ -95,6 +102,17 @@ def decoding(
         most = bandwidth[precision] / step_bytes(config, precision, 1, measured.prompt + measured.new / 2)
         what = f"decoding one request by {runner}, {precision}"
         yield {"what": what, "value": rate, "unit": "tokens/s", "most": most, "share": rate / most}
+
+
+def as_served(config: LlamaConfig, memory: float, outcome: RoundsOutcome, measured: Case) -> Iterator[report.Row]:
+    """memory: bytes a second of an array that no cache holds."""
+    rate = summarise(runs).decode_per_s if (runs := outcome.runs.get((AS_SERVED, measured))) else None
+    if rate is None:
+        return
+    precision = str(outcome.facts[AS_SERVED]["precision"])
+    most = memory / step_bytes(config, precision, 1, measured.prompt + measured.new / 2)
+    what = f"decoding one request as served, {precision}"
+    yield {"what": what, "value": rate, "unit": "tokens/s", "most": most, "share": rate / most}
 
 
 def panel(rows: list[report.Row]) -> plots.Panel:

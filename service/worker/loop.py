@@ -134,9 +134,12 @@ class Worker:
         if time.time() >= self._first_deadline:
             self._end_expired()
         self._clear()
-        self._heartbeat.turned_at = time.monotonic()
+        self._heartbeat.turned_at = now = time.monotonic()
         self._metrics.loop_turned.set(time.time())
-        self._malloc_trim.turned(bool(self._jobs))
+        if self._jobs:
+            self._malloc_trim.worked_at = now
+        if now >= self._malloc_trim.look_at:
+            self._malloc_trim.look(now)
 
     def _prepare(self) -> None:
         if self._drain_until is not None:

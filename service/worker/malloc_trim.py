@@ -1,8 +1,8 @@
 """Gives memory that the allocator holds unused back to the system: when work has ended, and once a minute within it."""
 
 import ctypes
+import math
 import sys
-import time
 from collections.abc import Callable
 
 EVERY = 60.0  # seconds, while there is work
@@ -10,28 +10,29 @@ IDLE = 2.0  # seconds after the last work
 
 
 class MallocTrim:
-    """`release` is glibc's malloc_trim, or does nothing elsewhere.
+    """`release` is glibc's malloc_trim, or does nothing elsewhere. Times are of `time.monotonic`.
+
+    The worker's loop sets `worked_at` at each turn with work, and calls `look` from `look_at` on. So a turn costs two
+    comparisons.
 
     Steps of changing sizes fragment the heap; glibc by itself gives back only the memory at a heap's end.
     """
 
-    def __init__(
-        self, release: Callable[[], object] | None = None, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        self._release, self._clock = release or of_this_system(), clock
-        self._worked_at: float | None = None  # None: not since memory was given back
-        self._due = 0.0
+    def __init__(self, release: Callable[[], object] | None = None, idle: float = IDLE) -> None:
+        self._release, self._idle = release or of_this_system(), idle
+        self.worked_at, self.look_at = -math.inf, -math.inf
+        self._released_at = -math.inf
+        self._working_since: float | None = None
 
-    def turned(self, busy: bool) -> None:
-        """A turn of the worker's loop is done. busy: whether it has work."""
-        now = self._clock()
-        if busy:
-            if self._worked_at is None:
-                self._due = now + EVERY
-            self._worked_at = now
-        if self._worked_at is not None and now >= min(self._due, self._worked_at + IDLE):
+    def look(self, now: float) -> None:
+        self.look_at = now + self._idle / 4
+        if self.worked_at <= self._released_at:
+            return
+        if self._working_since is None:
+            self._working_since = now
+        if now >= min(self._working_since + EVERY, self.worked_at + self._idle):
             self._release()
-            self._worked_at = None
+            self._released_at, self._working_since = now, None
 
 
 def of_this_system() -> Callable[[], object]:

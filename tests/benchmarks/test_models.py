@@ -6,14 +6,16 @@ from functools import partial
 import pytest
 import torch
 
-from benchmarks import imagebind, memory
+from benchmarks import imagebind, memory, rooflines
+from benchmarks.contestants.field import AS_SERVED
 from benchmarks.gpu import imagebind as gpu_imagebind
 from benchmarks.gpu import llm as gpu_llm
 from benchmarks.lib import peaks
 from benchmarks.lib.options import options, parser
 from benchmarks.lib.random_models import random_llama
+from benchmarks.lib.rounds import RoundsOutcome
 from benchmarks.lib.sizes import product_weights, step_bytes, tower_operations, weight_bytes
-from benchmarks.lib.stats import Case
+from benchmarks.lib.stats import Case, Run
 from pandagpt_core import autotune
 from pandagpt_core.encoders.precision import autocast_towers
 from pandagpt_core.encoders.sizes import HUGE, ImageBindSizes, TowerSize
@@ -40,6 +42,16 @@ def test_llama_13b_has_13_billion_parameters() -> None:
 def test_a_step_reads_weights_once_and_every_sequences_cache() -> None:
     token = 2 * TINY.layers * TINY.kv_heads * TINY.head_dim * 2
     assert step_bytes(TINY, "bf16", 3, 10) == weight_bytes(TINY, "bf16") + 30 * token
+
+
+def test_decoding_as_served_has_its_share_of_one_token_a_step() -> None:
+    case = Case(prompt=8, new=4, width=1)
+    run = Run(arrivals=((1.0, 1.1, 1.1, 1.2),), tokens=(4,))  # three tokens in 0.2 s, two of them in one step
+    outcome = RoundsOutcome({(AS_SERVED, case): [run]}, facts={AS_SERVED: {"precision": "int8"}})
+    memory = 20.0 * step_bytes(TINY, "int8", 1, 10)
+    (row,) = rooflines.as_served(TINY, memory, outcome, case)
+    assert (row["value"], row["most"], row["share"]) == pytest.approx((15.0, 20.0, 0.75))
+    assert not [*rooflines.as_served(TINY, memory, RoundsOutcome(), case)]
 
 
 def test_the_vision_tower_takes_the_operations_known_of_its_shape() -> None:

@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -249,8 +248,7 @@ async def test_one_that_harms_late_is_found_too(broker: Broker, valkey: Valkey) 
 
 async def test_the_loop_gives_unused_memory_back_after_work(broker: Broker, valkey: Valkey) -> None:
     trimmed = threading.Event()
-    hurried = MallocTrim(trimmed.set, lambda: 100 * time.monotonic())
-    with worker_thread(valkey.settings, malloc_trim=hurried):
+    with worker_thread(valkey.settings, malloc_trim=MallocTrim(trimmed.set, idle=0.02)):
         await broker.registry.models()
         assert not trimmed.is_set()
         await run(broker, generate(params=SamplingParams(max_tokens=3)))

@@ -13,17 +13,26 @@ from tests.conftest import ROOT
 
 def trims(busy: Callable[[float], bool], seconds: int) -> list[float]:
     """Seconds at which memory was given back, by a loop of ten turns a second that is busy at such seconds."""
-    now, trimmed = [0.0], []
-    spare = MallocTrim(lambda: trimmed.append(now[0]), lambda: now[0])
+    now, trimmed = 0.0, list[float]()
+    spare = MallocTrim(lambda: trimmed.append(now))
     for tenth in range(seconds * 10):
-        now[0] = tenth / 10
-        spare.turned(busy(now[0]))
+        now = tenth / 10
+        if busy(now):
+            spare.worked_at = now
+        if now >= spare.look_at:
+            spare.look(now)
     return trimmed
+
+
+def test_few_turns_look() -> None:
+    spare = MallocTrim(lambda: None)
+    spare.look(100.0)
+    assert spare.look_at > 100.0 + IDLE / 10
 
 
 def test_memory_is_given_back_once_soon_after_each_work() -> None:
     times = trims(lambda second: 5 <= second < 6 or 300 <= second < 301, 400)
-    assert times == pytest.approx([6 + IDLE, 301 + IDLE], abs=0.2)
+    assert times == pytest.approx([6 + IDLE, 301 + IDLE], abs=IDLE / 3)
 
 
 def test_short_pauses_between_works_give_nothing_back() -> None:
@@ -31,7 +40,7 @@ def test_short_pauses_between_works_give_nothing_back() -> None:
 
 
 def test_memory_is_given_back_now_and_then_within_long_work() -> None:
-    assert trims(lambda _: True, int(2.5 * EVERY)) == pytest.approx([EVERY, 2 * EVERY], abs=0.3)
+    assert trims(lambda _: True, int(2.5 * EVERY)) == pytest.approx([EVERY, 2 * EVERY], abs=IDLE)
 
 
 def test_a_worker_without_work_gives_nothing_back() -> None:
