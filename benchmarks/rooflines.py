@@ -107,9 +107,9 @@ def decoding(
 def as_served(config: LlamaConfig, memory: float, outcome: RoundsOutcome, measured: Case) -> Iterator[report.Row]:
     """memory: bytes a second of an array that no cache holds."""
     rate = summarise(runs).decode_per_s if (runs := outcome.runs.get((AS_SERVED, measured))) else None
-    if rate is None:
+    precision = str(outcome.facts.get(AS_SERVED, {}).get("precision", ""))
+    if rate is None or precision not in PRECISIONS:
         return
-    precision = str(outcome.facts[AS_SERVED]["precision"])
     most = memory / step_bytes(config, precision, 1, measured.prompt + measured.new / 2)
     what = f"decoding one request as served, {precision}"
     yield {"what": what, "value": rate, "unit": "tokens/s", "most": most, "share": rate / most}
@@ -118,6 +118,7 @@ def as_served(config: LlamaConfig, memory: float, outcome: RoundsOutcome, measur
 def panel(rows: list[report.Row]) -> plots.Panel:
     """Measured and highest rate of each precision."""
     decoded = [row for row in rows if row.get("most")]
+    decoded = [row for row in decoded if "as served" not in str(row["what"])]  # its roofline is of another array
     names = {"measured": "value", "roofline": "most"}
     lines = {
         name: [(place + 1.0, float(row[key] or 0)) for place, row in enumerate(decoded)] for name, key in names.items()

@@ -114,7 +114,7 @@ class Worker:
         return self._drain_until is not None
 
     def _turn(self) -> None:
-        stepped = False
+        stepped, busy = False, bool(self._jobs or self._encoding.running or self._speech.running)
         try:
             self._prepare()
             room = self._limits.sequences + self._limits.prefetch - self._load if self._drain_until is None else 0
@@ -136,7 +136,7 @@ class Worker:
         self._clear()
         self._heartbeat.turned_at = now = time.monotonic()
         self._metrics.loop_turned.set(time.time())
-        if self._jobs:
+        if busy:
             self._malloc_trim.worked_at = now
         if now >= self._malloc_trim.look_at:
             self._malloc_trim.look(now)

@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -36,6 +35,7 @@ from service.worker import main, trial
 from service.worker.assembly import assembled, wait_for_store
 from tests.conftest import ROOT, Valkey
 from tests.fakes import FakeRuntime, fake_worker_settings, worker_thread
+from tests.ports import free_port
 from tests.wire import TENANT, collect, each, generate, text_of, until
 from tests.worker.huge_pages_here import needs_huge_pages
 
@@ -169,9 +169,7 @@ async def test_tokens_that_were_drafted_are_counted(broker: Broker, valkey: Valk
 
 
 def test_a_worker_serves_metrics_and_ends_well_on_sigterm(valkey: Valkey, folder: Path) -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = load({"store": {"url": valkey.url}, "worker": {"model": folder, "device": "cpu", "metrics_port": port}})
     seen: dict[str, str] = {}
 

@@ -35,9 +35,9 @@ def group_size() -> int:
 def filler(outputs: int, group: int) -> int:
     """Outputs of zero weights that make OpenVINO pack a product's weights once: their number.
 
-    Where it does not round activations, it packs weights whose outputs fill whole blocks in one way for up to four rows
-    and in another for more, and keeps both. With a few more outputs it packs them in one way, which is no slower. They
-    are to be cut off again, so this pays where a product is cut into parts anyway.
+    Where it does not round activations, it packs weights of up to some 8,000 outputs that fill whole blocks in one way
+    for up to four rows and in another for more, and keeps both. With a few more outputs it packs them in one way, which
+    is no slower. They are to be cut off again, so this pays where a product is cut into parts anyway.
     """
     return FILLER if group == GROUPS[False] and outputs % BLOCK == 0 else 0
 
