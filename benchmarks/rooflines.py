@@ -44,10 +44,11 @@ def main() -> int:
     large = 2**28 if given.quick else 2**30
     memory = peaks.read_bandwidth(large, seconds=_seconds(given))
     outcome = decode(given)
+    decoded = list(decoding(config, bandwidth, outcome, case(given)))
     rows = [
         {"what": f"read of {large >> 20} MiB", "value": memory / 1e9, "unit": "GB/s"},
         *hardware(given, bandwidth),
-        *decoding(config, bandwidth, outcome, case(given)),
+        *decoded,
         *as_served(config, memory, outcome, case(given)),
     ]
     notes = [
@@ -61,7 +62,7 @@ def main() -> int:
     title = "Rooflines of this machine"
     report.publish(report.BenchmarkReport("rooflines", title, COLUMNS, rows, notes, outcome.absent), facts, out)
     if out is not None:
-        plots.draw(out / "rooflines.png", [panel(rows)])
+        plots.draw(out / "rooflines.png", [panel(decoded)])
     return 0
 
 
@@ -115,10 +116,8 @@ def as_served(config: LlamaConfig, memory: float, outcome: RoundsOutcome, measur
     yield {"what": what, "value": rate, "unit": "tokens/s", "most": most, "share": rate / most}
 
 
-def panel(rows: list[report.Row]) -> plots.Panel:
+def panel(decoded: list[report.Row]) -> plots.Panel:
     """Measured and highest rate of each precision."""
-    decoded = [row for row in rows if row.get("most")]
-    decoded = [row for row in decoded if "as served" not in str(row["what"])]  # its roofline is of another array
     names = {"measured": "value", "roofline": "most"}
     lines = {
         name: [(place + 1.0, float(row[key] or 0)) for place, row in enumerate(decoded)] for name, key in names.items()

@@ -76,7 +76,7 @@ def test_outputs_are_added_where_weights_would_be_packed_twice() -> None:
 def in_use() -> int:
     """Bytes that the C library's allocator has given out, mapped ones among them."""
     find = getattr(ctypes.CDLL(None), "mallinfo2", None)
-    if find is None:
+    if find is None:  # another library than glibc (musl, macOS), or one before 2.33: nothing else tells what is packed
         pytest.skip("the C library does not count its memory (mallinfo2)")
     find.restype = Counts
     counts = find()
